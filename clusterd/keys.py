@@ -1,0 +1,79 @@
+"""The keys that clusterd uses in etcd: the one place that knows their layout."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from clusterd.errors import InvalidNodeId, UsageError
+
+NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PREFIX = re.compile(r"/|/[!-~]{0,254}/")
+
+
+def check_node_id(node_id: str) -> str:
+    """Return `node_id`, or raise `InvalidNodeId` if a node may not be called that."""
+    if not NODE_ID.fullmatch(node_id):
+        raise InvalidNodeId(
+            f"node id {node_id!r} is not usable: it must be 1 to 128 of the characters A-Z a-z 0-9 . _ - "
+            "and start with a letter or a digit"
+        )
+    return node_id
+
+
+def range_end(prefix: bytes) -> bytes:
+    """Return the `range_end` with which etcd selects every key that starts with `prefix` (not empty).
+
+    It is the prefix with its last byte that can be raised raised by one, as in etcd's `clientv3.GetPrefixRangeEnd`.
+    """
+    stripped = prefix.rstrip(b"\xff")
+    if not stripped:
+        return b"\0"
+    return stripped[:-1] + bytes([stripped[-1] + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class Keyspace:
+    """The keys below one prefix, `/` by default; several fleets can share an etcd under several prefixes."""
+
+    prefix: str = "/"
+
+    def __post_init__(self) -> None:
+        if not _PREFIX.fullmatch(self.prefix):
+            raise UsageError(
+                f"prefix {self.prefix!r} is not usable: it must start and end with '/', "
+                "and hold only printable ASCII characters"
+            )
+
+    @property
+    def nodes(self) -> bytes:
+        """The prefix of all registrations."""
+        return self._key("nodes/")
+
+    @property
+    def status(self) -> bytes:
+        """The prefix of all live figures."""
+        return self._key("status/")
+
+    def node(self, node_id: str) -> bytes:
+        """The key of one node's registration."""
+        return self.nodes + check_node_id(node_id).encode()
+
+    def node_status(self, node_id: str) -> bytes:
+        """The key of one node's live figures."""
+        return self.status + check_node_id(node_id).encode()
+
+    def node_id(self, key: bytes) -> str:
+        """Return the node id that a key under `nodes/` names, as text that can always be shown.
+
+        Other writers may have put keys there that are no node id of ours, not even UTF-8: those bytes come back
+        escaped, so that they are visible and harmless.
+        """
+        return key[len(self.nodes) :].decode("utf-8", "backslashreplace")
+
+    def probe(self, name: str) -> bytes:
+        """The key that `clusterctl doctor` writes and deletes again, to see that writing works."""
+        return self._key("doctor/" + name)
+
+    def _key(self, rest: str) -> bytes:
+        return (self.prefix + rest).encode()

@@ -1,0 +1,1 @@
+"""Routing: pure functions of a topology, no I/O."""
