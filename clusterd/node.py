@@ -48,7 +48,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     `labels` and `endpoints` are to be read, not changed. `foreign` marks a value that isn't a clusterd record;
     `unconfirmed` a node that was known before etcd lost its data or was away, and has not registered again yet.
-    `lease` is the id of the lease that the record is bound to (0: none), `mod_revision` the etcd revision that wrote it.
+    `lease` is the id of the lease that binds the record (0: none), `mod_revision` the etcd revision that wrote it.
     """
 
     id: str

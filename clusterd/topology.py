@@ -83,7 +83,10 @@ class Topology:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Topology):
             return NotImplemented
-        return (self.revision, self.cluster_id) == (other.revision, other.cluster_id) and self.nodes == other.nodes
+        return (self.revision, self.cluster_id) == (
+            other.revision,
+            other.cluster_id,
+        ) and self.nodes == other.nodes
 
     def __hash__(self) -> int:
         return hash((self.revision, self.cluster_id))

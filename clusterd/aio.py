@@ -1,0 +1,67 @@
+"""Structured concurrency in the form that clusterd uses: deadlines on the monotonic clock, and tasks with owners."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock (seconds) by which something must be done, however many attempts it takes."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        """Return the deadline that many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self.at - time.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining == 0.0
+
+    def share(self, parts: int, floor: float = 0.25) -> float:
+        """Return the seconds that the next of `parts` attempts may take, so that all of them fit.
+
+        A share is at least `floor` seconds while that much is left: an attempt that can't succeed helps nobody.
+        """
+        return min(self.remaining, max(self.remaining / parts, floor))
+
+
+@contextlib.asynccontextmanager
+async def plain_errors() -> AsyncIterator[None]:
+    """Let the one error of a task group come out as itself, not in a group of one: callers name what they catch.
+
+    Where several tasks failed at once the first is raised, with the group as its cause.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first = _first(group)
+        raise first from (group if len(group.exceptions) > 1 else first.__cause__)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
+    """Run coroutines side by side, each in a task of its keyword's name, until all end or the first one fails.
+
+    When one fails, or the caller is cancelled, the others are cancelled and awaited; the failure is raised as itself.
+    """
+    async with plain_errors(), asyncio.TaskGroup() as group:
+        for name, coroutine in named.items():
+            group.create_task(coroutine, name=name)

@@ -1,0 +1,63 @@
+"""One token for all calls of a client: fetched once however many calls need it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from clusterd.etcd.errors import AuthNotEnabled, LoginRefused
+
+Login = Callable[[], Awaitable[str]]
+
+
+class TokenSource:
+    """Holds the token, and logs in when there is none or the one in use has expired.
+
+    Authenticate is a raft write: calls that find the token expired together cause one login, and after a refusal
+    `refusal_seconds` pass before etcd is asked again, so that a wrong password doesn't become a load.
+    """
+
+    def __init__(self, login: Login | None, refusal_seconds: float = 10.0) -> None:
+        self._login = login
+        self._lock = asyncio.Lock()
+        self._refusal_seconds = refusal_seconds
+        self._refused: LoginRefused | None = None
+        self._refused_until = 0.0
+        self.token: str | None = None
+        self.logins = 0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there are credentials to log in with."""
+        return self._login is not None
+
+    async def get(self) -> str | None:
+        """Return the token, after a login if there is none yet; None where none is needed."""
+        if self._login is not None and self.token is None:
+            await self.renew(None)
+        return self.token
+
+    async def renew(self, expired: str | None) -> None:
+        """Replace the token `expired`; if another call has done that meanwhile, nothing is left to do.
+
+        Raises `LoginRefused`, from memory if the last refusal is recent.
+        """
+        async with self._lock:
+            if self._login is None or (self.token is not None and self.token != expired):
+                return
+            if self._refused is not None and time.monotonic() < self._refused_until:
+                raise LoginRefused(str(self._refused))
+            await self._log_in(self._login)
+
+    async def _log_in(self, login: Login) -> None:
+        self.token = None
+        self.logins += 1
+        try:
+            self.token = await login()
+        except AuthNotEnabled:
+            self.token = ""  # this etcd asks for no login: etcdctl goes on without one as well
+        except LoginRefused as error:
+            self._refused, self._refused_until = error, time.monotonic() + self._refusal_seconds
+            raise
+        self._refused = None

@@ -1,0 +1,123 @@
+"""How one call gets to an answer: endpoints in turn, one deadline over all of them, a login where one is due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import tenacity
+
+from clusterd.aio import Deadline
+from clusterd.etcd.auth import TokenSource
+from clusterd.etcd.endpoints import EndpointPool
+from clusterd.etcd.errors import AuthExpired, LoginRefused, Unavailable, WrongCluster
+from clusterd.etcd.messages import decode_status
+from clusterd.etcd.transport import Transport
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Attempt = Callable[[Transport, str | None], Awaitable[T]]
+"""One try at one endpoint with one token."""
+
+# Full jitter between the rounds: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+_FULL_JITTER = tenacity.wait_random_exponential(multiplier=0.05, max=1.0)
+
+
+class Failover:
+    """Runs attempts until one succeeds, on the endpoints of one cluster."""
+
+    def __init__(self, pool: EndpointPool, tokens: TokenSource) -> None:
+        self.pool = pool
+        self.tokens = tokens
+        self.transports: Mapping[str, Transport] = {}
+        self.cluster_id = 0
+
+    async def run(self, attempt: Attempt[T], seconds: float, *, endpoint: str | None = None, login: bool = True) -> T:
+        """Return what `attempt` returns on the first endpoint where it succeeds.
+
+        All endpoints (or the one given) are tried in turn, and all again after a jittered pause, until `seconds` are
+        over; then the last `Unavailable` is raised. Any other error is raised at once.
+        """
+        deadline = Deadline.after(seconds)
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=_FULL_JITTER,
+            stop=tenacity.stop_before_delay(seconds),
+            reraise=True,
+        )
+        return await retrying(self._round, attempt, deadline, endpoint, login)
+
+    def failed(self, endpoint: str) -> None:
+        """Note that `endpoint` did not answer: others come first from now on."""
+        self.transports[endpoint].known = False
+        self.pool.failed(endpoint)
+
+    def check_cluster(self, transport: Transport, cluster_id: int) -> None:
+        """Raise `WrongCluster` unless the answer came from the cluster known so far."""
+        self.cluster_id = self.cluster_id or cluster_id
+        if cluster_id != self.cluster_id:
+            raise WrongCluster(
+                f"{transport.endpoint}: belongs to etcd cluster {cluster_id:x}, not to {self.cluster_id:x}: "
+                "give endpoints of one cluster only",
+                cluster_id,
+            )
+
+    async def _round(self, attempt: Attempt[T], deadline: Deadline, endpoint: str | None, login: bool) -> T:
+        candidates = self.pool.candidates() if endpoint is None else (endpoint,)
+        strangers: Counter[int] = Counter()
+        last: Unavailable | None = None
+        for index, url in enumerate(candidates):
+            # One part more than endpoints are left: even a single silent one gets a second try, on a new connection.
+            share = deadline.share(len(candidates) - index + 1)
+            try:
+                return await self._on_endpoint(attempt, self.transports[url], share, login)
+            except Unavailable as error:
+                last = error
+                self.failed(url)
+                if isinstance(error, WrongCluster):
+                    strangers[error.cluster_id] += 1
+        self._adopt(strangers)
+        raise last or Unavailable("no etcd endpoint to try")
+
+    async def _on_endpoint(self, attempt: Attempt[T], transport: Transport, seconds: float, login: bool) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._introduce(transport)
+                if not login:
+                    return await attempt(transport, None)
+                return await self._with_token(attempt, transport)
+        except TimeoutError as error:
+            raise Unavailable(f"{transport.endpoint}: no answer within {seconds:.1f} s") from error
+
+    async def _with_token(self, attempt: Attempt[T], transport: Transport) -> T:
+        token = await self.tokens.get()
+        try:
+            return await attempt(transport, token)
+        except AuthExpired as error:
+            if not self.tokens.enabled:
+                raise LoginRefused(str(error)) from error
+            await self.tokens.renew(token)
+            return await attempt(transport, self.tokens.token)
+
+    async def _introduce(self, transport: Transport) -> None:
+        """Before the first call, and after a failure, make sure that this is an etcd, and of our cluster.
+
+        Afterwards would be too late: a write to the wrong cluster can't be taken back.
+        """
+        if transport.known:
+            return
+        await transport.detect_version()
+        status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
+        self.check_cluster(transport, status.header.cluster_id)
+        transport.known = True
+
+    def _adopt(self, strangers: Counter[int]) -> None:
+        """Take over another cluster id once most endpoints agree on it: etcd was set up anew, not mistyped."""
+        for cluster_id, votes in strangers.items():
+            if votes * 2 > len(self.pool):
+                log.warning("etcd cluster %x was replaced by cluster %x", self.cluster_id, cluster_id)
+                self.cluster_id = cluster_id

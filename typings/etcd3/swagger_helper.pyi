@@ -1,0 +1,4 @@
+from typing import Any
+
+class SwaggerSpec:
+    def __init__(self, spec: Any) -> None: ...
