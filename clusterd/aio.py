@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
@@ -65,3 +66,48 @@ async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
     async with plain_errors(), asyncio.TaskGroup() as group:
         for name, coroutine in named.items():
             group.create_task(coroutine, name=name)
+
+
+class Signal:
+    """Wakes everyone who is waiting at the moment it fires; a waiter looks at the state itself, before and after."""
+
+    def __init__(self) -> None:
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def fire(self) -> None:
+        """Wake all current waiters."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def wait(self) -> None:
+        """Wait for the next firing."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+
+class Backoff:
+    """Pauses of random length up to a bound that doubles ("full jitter"), so that a fleet doesn't return in step.
+
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+
+    def __init__(self, first: float, most: float) -> None:
+        self._first = first
+        self._most = most
+        self._failures = 0
+
+    def reset(self) -> None:
+        """Start over: what failed has worked again."""
+        self._failures = 0
+
+    def next(self) -> float:
+        """Return the seconds to pause before the next attempt."""
+        bound = min(self._most, self._first * 2 ** min(self._failures, 30))
+        self._failures += 1
+        return random.uniform(0, bound)  # noqa: S311 - spreads load

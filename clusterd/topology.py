@@ -122,17 +122,21 @@ class Change:
     updated: tuple[Update, ...]
 
     @classmethod
-    def between(cls, before: Topology, after: Topology) -> Change:
-        """Return the change that leads from `before` to `after`, however many revisions lie between them."""
+    def between(cls, before: Topology, after: Topology, among: Iterable[str] | None = None) -> Change:
+        """Return the change that leads from `before` to `after`, however many revisions lie between them.
+
+        `among` are the ids that can differ, where the caller knows them: all others are not looked at.
+        """
         old, new = before.nodes, after.nodes
-        joined = tuple(node for node in after if node.id not in old)
-        left = tuple(node for node in before if node.id not in new)
-        updated = tuple(
-            Update(was, node)
-            for node_id, node in new.items()
-            if (was := old.get(node_id)) is not None and was is not node and was != node
+        ids = sorted({*old, *new} if among is None else set(among))
+        pairs = [(old.get(node_id), new.get(node_id)) for node_id in ids]
+        return cls(
+            before,
+            after,
+            joined=tuple(now for was, now in pairs if was is None and now is not None),
+            left=tuple(was for was, now in pairs if was is not None and now is None),
+            updated=tuple(Update(was, now) for was, now in pairs if was and now and was is not now and was != now),
         )
-        return cls(before, after, joined, left, updated)
 
     @property
     def revision(self) -> int:

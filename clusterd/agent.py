@@ -1,0 +1,218 @@
+"""The agent: what a gateway process embeds to be a node of the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+
+from clusterd.aio import plain_errors
+from clusterd.errors import AgentStopped, UsageError, WaitTimeout
+from clusterd.etcd.client import Client
+from clusterd.etcd.errors import Unavailable
+from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions
+from clusterd.feed import Changes
+from clusterd.keys import Keyspace
+from clusterd.mirror import DEFAULT_TTL, Mirror
+from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
+from clusterd.registration import Registration
+from clusterd.session import Session
+from clusterd.status import NodeStatus, encode_status
+from clusterd.topology import EMPTY, Topology
+from clusterd.version import __version__
+
+MAX_TTL = 3600
+
+T = TypeVar("T")
+
+
+class Agent:
+    """One node of the fleet: registers itself, and holds the live topology.
+
+    Use it as an async context manager. Entering returns once the node is registered and sees itself in the topology;
+    leaving withdraws the registration, so that the fleet knows at once. In between nothing that happens to etcd ends
+    it: it heals, and `session` and `topology.stale` tell how things are. Only when another instance takes the node id
+    over the body is cancelled, and `NodeReplaced` raised.
+
+    Arguments:
+        node: The node id, unique in the fleet: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`.
+        address: Where the gateway can be reached, `host:port`.
+        etcd: A URL, several (a list, or joined by commas), or `EtcdOptions` for credentials and TLS.
+        prefix: What all keys start with; a fleet is what shares it.
+        ttl: Seconds after which the fleet counts out a node that went silent; 1 to 3600, etcd raises 1 to 2.
+        weight: Share of the slots, relative to the others' weights; 0 owns none.
+        zone: The failure domain, to which fallbacks are spread.
+        labels: Free names and values to select nodes by.
+        endpoints: URLs of what the gateway offers, by name, such as `{"ws": "wss://..."}`.
+        replace: Take the node id over from a live instance, instead of waiting for its lease to lapse.
+        start_timeout: Seconds to wait for etcd on entering.
+
+    Raises on entering: `UsageError` for values that can't be used, `Unavailable` when etcd doesn't answer in time,
+    `Refused` for what it refuses (login, permission), `NodeIdHeld` when a live instance has the id.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        address: str,
+        *,
+        etcd: str | Sequence[str] | EtcdOptions = DEFAULT_ENDPOINT,
+        prefix: str = "/",
+        ttl: int = DEFAULT_TTL,
+        weight: int = DEFAULT_WEIGHT,
+        zone: str = "",
+        labels: Mapping[str, str] | None = None,
+        endpoints: Mapping[str, str] | None = None,
+        replace: bool = False,
+        start_timeout: float = 30.0,
+    ) -> None:
+        self._options = EtcdOptions.of(etcd)
+        self._keyspace = Keyspace(prefix)
+        self._ttl = check_ttl(ttl)
+        self._replace = replace
+        self._start_timeout = start_timeout
+        self._first = Node(
+            id=node,
+            address=address,
+            weight=weight,
+            zone=zone,
+            labels=dict(labels or {}),
+            endpoints=dict(endpoints or {}),
+            instance=uuid.uuid4().hex,
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            agent=f"clusterd/{__version__}",
+        )
+        encode_node(self._first)
+        self.session = Session()
+        self._life: contextlib.AbstractAsyncContextManager[None] | None = None
+        self._client: Client | None = None
+        self._mirror: Mirror | None = None
+        self._registration: Registration | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._life is not None:
+            raise UsageError("an agent runs once: make a new one, which is a new instance of the node")
+        self._life = self._live()
+        await self._life.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        return await self._life.__aexit__(kind, error, trace) if self._life else None
+
+    @property
+    def node(self) -> Node:
+        """This node, as it wants to be registered."""
+        return self._registration.node if self._registration else self._first
+
+    @property
+    def topology(self) -> Topology:
+        """The newest topology. It is never waited for, and never empty for lack of etcd."""
+        return self._mirror.topology if self._mirror else EMPTY
+
+    def changes(self) -> Changes:
+        """Return an async iterator over the changes of the topology from this moment on; it ends with the agent."""
+        return self._running(self._mirror).changes()
+
+    async def wait_for(self, revision: int, timeout: float | None = None) -> Topology:
+        """Wait until everything up to an etcd revision is in the topology, and return that.
+
+        Raises `WaitTimeout` after `timeout` seconds, `AgentStopped` when the agent ends first.
+        """
+        mirror = self._running(self._mirror)
+        try:
+            async with asyncio.timeout(timeout):
+                return await mirror.wait_for(revision)
+        except TimeoutError as error:
+            raise WaitTimeout(
+                f"revision {revision} was not seen within {timeout} s: the topology is at {mirror.synced_revision}"
+            ) from error
+
+    async def update(
+        self,
+        *,
+        state: NodeState | None = None,
+        weight: int | None = None,
+        zone: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        endpoints: Mapping[str, str] | None = None,
+    ) -> int:
+        """Change this node's record, and return the etcd revision at which it was changed.
+
+        Waits while etcd is away. Raises `UsageError` for values that can't be used; then nothing is changed.
+        """
+        given = {"state": state, "weight": weight, "zone": zone, "labels": labels, "endpoints": endpoints}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return await self._running(self._registration).update(**changes)
+
+    async def report(self, *, sessions: int) -> None:
+        """Publish this node's figures for who asks (`clusterctl nodes`); the fleet isn't told. Raises `EtcdError`."""
+        registration = self._running(self._registration)
+        await registration.settled()
+        status = NodeStatus(
+            instance=self.node.instance, sessions=sessions, at=datetime.now(UTC).isoformat(timespec="milliseconds")
+        )
+        key = self._keyspace.node_status(self.node.id)
+        await self._running(self._client).put(key, encode_status(status), lease=registration.lease_id)
+
+    @contextlib.asynccontextmanager
+    async def _live(self) -> AsyncIterator[None]:
+        """Run the parts, each in a task that this one owns, from before the body until after it."""
+        async with Client(self._options) as client, plain_errors(), asyncio.TaskGroup() as tasks:
+            mirror, registration = self._compose(client)
+            running = [
+                tasks.create_task(mirror.run(), name=f"clusterd mirror of {self.node.id}"),
+                tasks.create_task(registration.run(), name=f"clusterd registration of {self.node.id}"),
+            ]
+            try:
+                await self._started(mirror, registration)
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.wait(running)
+                await registration.leave()
+
+    def _compose(self, client: Client) -> tuple[Mirror, Registration]:
+        mirror = Mirror(client, self._keyspace, ttl=self._ttl)
+        registration = Registration(
+            client,
+            self._keyspace,
+            self._first,
+            ttl=self._ttl,
+            session=self.session,
+            replace=self._replace,
+            on_renewed=mirror.reached,
+        )
+        mirror.on_topology(registration.observe)
+        self._client, self._mirror, self._registration = client, mirror, registration
+        return mirror, registration
+
+    async def _started(self, mirror: Mirror, registration: Registration) -> None:
+        """Wait until the node is registered and sees itself; the time that it waits for a held id doesn't count."""
+        patience = asyncio.timeout(self._start_timeout)
+        registration.on_held = lambda seconds: patience.reschedule(
+            asyncio.get_running_loop().time() + seconds + self._start_timeout
+        )
+        try:
+            async with patience:
+                await mirror.wait_for(await registration.settled())
+        except TimeoutError as error:
+            trouble = registration.trouble or mirror.trouble or "etcd answers, but the topology does not show the node"
+            raise Unavailable(f"not registered within {self._start_timeout:g} s: {trouble}") from error
+        finally:
+            registration.on_held = None
+
+    def _running(self, part: T | None) -> T:
+        if part is None:
+            raise AgentStopped("the agent is not running: use it as `async with Agent(...) as agent`")
+        return part
+
+
+def check_ttl(ttl: int) -> int:
+    """Return `ttl` if a registration may have it, or raise `UsageError`."""
+    if not (isinstance(ttl, int) and 1 <= ttl <= MAX_TTL):
+        raise UsageError(f"ttl {ttl!r} is out of range: give a whole number of seconds from 1 to {MAX_TTL}")
+    return ttl
