@@ -7,7 +7,8 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self, TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from clusterd.aio import plain_errors
 from clusterd.errors import AgentStopped, UsageError, WaitTimeout
@@ -99,7 +100,9 @@ class Agent:
         await self._life.__aenter__()
         return self
 
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
         return await self._life.__aexit__(kind, error, trace) if self._life else None
 
     @property
@@ -167,7 +170,7 @@ class Agent:
                 tasks.create_task(registration.run(), name=f"clusterd registration of {self.node.id}"),
             ]
             try:
-                await self._started(mirror, registration)
+                await self._started(client, mirror, registration)
                 yield
             finally:
                 for task in running:
@@ -190,7 +193,7 @@ class Agent:
         self._client, self._mirror, self._registration = client, mirror, registration
         return mirror, registration
 
-    async def _started(self, mirror: Mirror, registration: Registration) -> None:
+    async def _started(self, client: Client, mirror: Mirror, registration: Registration) -> None:
         """Wait until the node is registered and sees itself; the time that it waits for a held id doesn't count."""
         patience = asyncio.timeout(self._start_timeout)
         registration.on_held = lambda seconds: patience.reschedule(
@@ -200,7 +203,12 @@ class Agent:
             async with patience:
                 await mirror.wait_for(await registration.settled())
         except TimeoutError as error:
-            trouble = registration.trouble or mirror.trouble or "etcd answers, but the topology does not show the node"
+            trouble = (
+                registration.trouble
+                or mirror.trouble
+                or client.failover.trouble
+                or "etcd answers, but the topology does not show the node"
+            )
             raise Unavailable(f"not registered within {self._start_timeout:g} s: {trouble}") from error
         finally:
             registration.on_held = None

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from clusterd.aio import Backoff, Signal, run_together
 from clusterd.errors import AgentStopped
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import Compacted, EtcdError, Refused, Unavailable
+from clusterd.etcd.errors import Compacted, EtcdError, Refused, TlsFailed, Unavailable
 from clusterd.etcd.messages import RangeReply, decode_range
 from clusterd.etcd.ops import range_request
 from clusterd.etcd.watch import Watch
@@ -102,7 +102,7 @@ class Mirror:
         return self.topology
 
     async def run(self) -> None:
-        """Keep the topology in step, for ever. Only before the first list it raises what etcd refuses (`Refused`)."""
+        """Keep the topology in step, for ever. Before the first list it raises what waiting won't mend: `Refused`, `TlsFailed`."""
         forget = self._client.failover.pool.on_failure(lambda _: self._probe_now.set())
         try:
             await run_together(
@@ -131,7 +131,7 @@ class Mirror:
             await asyncio.sleep(self._backoff.next())
 
     def _failed(self, error: EtcdError) -> None:
-        if isinstance(error, Refused) and not self.synced:
+        if isinstance(error, Refused | TlsFailed) and not self.synced:
             raise error
         self._must_list = self._must_list or isinstance(error, Compacted | Refused | _Missed | _Rebuilt)
         self.trouble = error

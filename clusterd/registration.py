@@ -14,7 +14,7 @@ from clusterd.aio import Backoff, Deadline, Signal
 from clusterd.errors import NodeIdHeld, NodeReplaced
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import EtcdError, LeaseGone, Refused
+from clusterd.etcd.errors import EtcdError, LeaseGone, Refused, TlsFailed
 from clusterd.etcd.lease import Lease
 from clusterd.etcd.messages import KeyValue
 from clusterd.keys import Keyspace
@@ -92,7 +92,7 @@ class Registration:
         """Keep the node registered, for ever.
 
         Raises `NodeReplaced` when another instance took the id over; and before the first registration `NodeIdHeld`
-        when a live one keeps it, and whatever etcd refuses (`Refused`).
+        when a live one keeps it, `Refused` and `TlsFailed` for what waiting won't mend.
         """
         while True:
             try:
@@ -215,7 +215,7 @@ class Registration:
         return False
 
     async def _pause(self, error: EtcdError) -> None:
-        if isinstance(error, Refused) and not self._last_revision:
+        if isinstance(error, Refused | TlsFailed) and not self._last_revision:
             raise error
         self.trouble = error
         self.session.troubled()

@@ -13,7 +13,7 @@ import tenacity
 from clusterd.aio import Deadline
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.endpoints import EndpointPool
-from clusterd.etcd.errors import AuthExpired, LoginRefused, Unavailable, WrongCluster
+from clusterd.etcd.errors import AuthExpired, LoginRefused, TlsFailed, Unavailable, WrongCluster
 from clusterd.etcd.messages import decode_status
 from clusterd.etcd.transport import Transport
 
@@ -35,16 +35,18 @@ class Failover:
         self.tokens = tokens
         self.transports: Mapping[str, Transport] = {}
         self.cluster_id = 0
+        self.trouble: Unavailable | None = None  # why the last attempt failed, if it did
 
     async def run(self, attempt: Attempt[T], seconds: float, *, endpoint: str | None = None, login: bool = True) -> T:
         """Return what `attempt` returns on the first endpoint where it succeeds.
 
         All endpoints (or the one given) are tried in turn, and all again after a jittered pause, until `seconds` are
-        over; then the last `Unavailable` is raised. Any other error is raised at once.
+        over; then the last `Unavailable` is raised. Any other error is raised at once, and so is `TlsFailed` once
+        every endpoint was tried: waiting mends no certificate.
         """
         deadline = Deadline.after(seconds)
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Unavailable),
+            retry=tenacity.retry_if_exception(_may_pass),
             wait=_FULL_JITTER,
             stop=tenacity.stop_before_delay(seconds),
             reraise=True,
@@ -74,12 +76,15 @@ class Failover:
             # One part more than endpoints are left: even a single silent one gets a second try, on a new connection.
             share = deadline.share(len(candidates) - index + 1)
             try:
-                return await self._on_endpoint(attempt, self.transports[url], share, login)
+                answer = await self._on_endpoint(attempt, self.transports[url], share, login)
             except Unavailable as error:
-                last = error
+                self.trouble = last = error
                 self.failed(url)
                 if isinstance(error, WrongCluster):
                     strangers[error.cluster_id] += 1
+            else:
+                self.trouble = None
+                return answer
         self._adopt(strangers)
         raise last or Unavailable("no etcd endpoint to try")
 
@@ -121,3 +126,7 @@ class Failover:
             if votes * 2 > len(self.pool):
                 log.warning("etcd cluster %x was replaced by cluster %x", self.cluster_id, cluster_id)
                 self.cluster_id = cluster_id
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Unavailable) and not isinstance(error, TlsFailed)

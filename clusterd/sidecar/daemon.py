@@ -1,0 +1,90 @@
+"""The daemon's life: start the agent, log what happens to the fleet, leave on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+
+from clusterd.agent import Agent
+from clusterd.aio import plain_errors
+from clusterd.sidecar.settings import Settings
+from clusterd.topology import Change, Update
+
+log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the node until SIGTERM or SIGINT, then withdraw it. A second signal ends the process at once.
+
+    Raises what `Agent` raises: on starting, and when another instance takes the node over.
+    """
+    agent = Agent(
+        settings.node,
+        settings.address,
+        etcd=settings.etcd_options(),
+        prefix=settings.prefix,
+        ttl=settings.ttl,
+        weight=settings.weight,
+        zone=settings.zone,
+        labels=settings.label,
+        endpoints=settings.endpoint,
+        replace=settings.replace,
+        start_timeout=settings.start_timeout,
+    )
+    async with plain_errors(), asyncio.TaskGroup() as tasks:
+        life = tasks.create_task(_live(agent), name="clusterd daemon")
+        with _on_first_signal(life.cancel):
+            await asyncio.wait([life])
+    log.info("node %s has left", agent.node.id)
+
+
+async def _live(agent: Agent) -> None:
+    async with agent:
+        log.info("node %s is registered at %s: %r", agent.node.id, agent.node.address, agent.topology)
+        async for change in agent.changes():
+            for line in describe(change):
+                log.info("topology at revision %d: %s", change.revision, line)
+
+
+def describe(change: Change) -> Iterator[str]:
+    """Say in a line each what changed."""
+    yield from (f"{node.id} joined ({node.address or 'foreign'})" for node in change.joined)
+    yield from (f"{node.id} left" for node in change.left)
+    yield from (f"{update.after.id} updated: {_differences(update)}" for update in change.updated)
+    if change.before.stale != change.after.stale:
+        yield "stale: etcd can't confirm it" if change.after.stale else "fresh again"
+
+
+def _differences(update: Update) -> str:
+    names = [
+        name
+        for name in update.after.__struct_fields__
+        if name not in ("lease", "mod_revision") and getattr(update.before, name) != getattr(update.after, name)
+    ]
+    return ", ".join(f"{name} {getattr(update.after, name)}" for name in names) or "registered again"
+
+
+@contextlib.contextmanager
+def _on_first_signal(stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` at the first signal; the next one has its default effect again, and ends the process."""
+    loop = asyncio.get_running_loop()
+
+    def restore() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def first() -> None:
+        restore()
+        stop()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, first)
+    try:
+        yield
+    finally:
+        restore()

@@ -1,0 +1,149 @@
+"""The daemon's settings: flag over environment over file over default, each under one name.
+
+A setting `start_timeout` is the flag `--start-timeout`, the variable `CLUSTERD_START_TIMEOUT` and the key
+`start_timeout` of the TOML file. A name that is none of them is an error: a typo must not pass as a default.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from clusterd.errors import UsageError
+from clusterd.etcd.options import DEFAULT_ENDPOINT, TLS, EtcdOptions
+from clusterd.mirror import DEFAULT_TTL
+from clusterd.node import DEFAULT_WEIGHT
+
+ENV_PREFIX = "CLUSTERD_"
+# What Kubernetes puts into every container of a namespace that has a service called "clusterd": not settings.
+_SERVICE_LINK = re.compile(r"CLUSTERD_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of `clusterd run`, checked for their types; the agent checks their values."""
+
+    node: str
+    address: str
+    etcd: tuple[str, ...] = (DEFAULT_ENDPOINT,)
+    prefix: str = "/"
+    ttl: int = DEFAULT_TTL
+    weight: int = DEFAULT_WEIGHT
+    zone: str = ""
+    label: dict[str, str] = {}
+    endpoint: dict[str, str] = {}
+    replace: bool = False
+    user: str | None = None
+    password: str | None = None
+    password_file: Path | None = None
+    cacert: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    start_timeout: float = 30.0
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __repr__(self) -> str:
+        return f"<Settings of node {self.node!r}>"
+
+    def etcd_options(self) -> EtcdOptions:
+        """Return how to reach etcd. Raises `UsageError` where the settings don't fit together."""
+        tls = None
+        if self.cacert or self.cert or self.key:
+            tls = TLS(cacert=self.cacert, cert=self.cert, key=self.key)
+        return EtcdOptions(endpoints=self.etcd, user=self.user, password=self._password(), tls=tls)
+
+    def _password(self) -> str | None:
+        if self.password_file is None:
+            return self.password
+        try:
+            return self.password_file.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"password file {self.password_file}: {_why(error)}") from error
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Settings:
+    """Merge the sources; raises `UsageError` naming the setting, where it was set, and what is wrong."""
+    values: dict[str, Any] = {}
+    for origin, source in (
+        (lambda name: f"{file}: {name}", _from_file(file) if file else {}),
+        (lambda name: f"environment {ENV_PREFIX}{name.upper()}", _from_environ(environ)),
+        (_flag, flags),
+    ):
+        for name, value in source.items():
+            values[name] = _convert(name, value, origin)
+    _check_required(values)
+    return Settings(**values)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"configuration file {file}: {_why(error)}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"configuration file {file} is not TOML: {error}") from error
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG" and not _SERVICE_LINK.fullmatch(name)
+    }
+
+
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _convert(name: str, value: Any, origin: Callable[[str], str]) -> Any:
+    """Return the value in the setting's type; text is split where the setting has several values."""
+    field = _FIELDS.get(name)
+    if field is None:
+        raise UsageError(f"{origin(name)}: there is no such setting; see `clusterd run --help`")
+    if field.type == tuple[str, ...] and isinstance(value, str):
+        value = _split(value)
+    elif field.type == dict[str, str] and not isinstance(value, Mapping):
+        value = _pairs(_split(value) if isinstance(value, str) else value, origin(name))
+    try:
+        return msgspec.convert(value, field.type, strict=False, dec_hook=lambda kind, raw: kind(raw))
+    except (msgspec.ValidationError, TypeError) as error:
+        choices = get_args(field.type) if get_origin(field.type) is Literal else ()
+        expected = " or ".join(choices) or _KINDS.get(field.type, str(error))
+        shown = "the value" if name == "password" else repr(value)
+        raise UsageError(f"{origin(name)}: {shown} can't be used: expected {expected}") from error
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _pairs(items: Any, where: str) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        name, equals, value = str(item).partition("=")
+        if not (equals and name):
+            raise UsageError(f"{where}: {item!r} is not NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def _check_required(values: Mapping[str, Any]) -> None:
+    for name in ("node", "address"):
+        if name not in values:
+            raise UsageError(
+                f"no {name} is given: use {_flag(name)}, {ENV_PREFIX}{name.upper()} or the file's `{name}`"
+            )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
