@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -66,6 +67,11 @@ async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
     async with plain_errors(), asyncio.TaskGroup() as group:
         for name, coroutine in named.items():
             group.create_task(coroutine, name=name)
+
+
+def level_for(error: Exception, last: Exception | None) -> int:
+    """Return the level to log a failed attempt at: a loop that fails in the same way again says so once."""
+    return logging.DEBUG if str(error) == str(last) else logging.WARNING
 
 
 class Signal:

@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Callable
 
-from clusterd.aio import Backoff, Signal, run_together
+from clusterd.aio import Backoff, Signal, level_for, run_together
 from clusterd.errors import AgentStopped
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Compacted, EtcdError, Refused, TlsFailed, Unavailable
@@ -102,7 +102,10 @@ class Mirror:
         return self.topology
 
     async def run(self) -> None:
-        """Keep the topology in step, for ever. Before the first list it raises what waiting won't mend: `Refused`, `TlsFailed`."""
+        """Keep the topology in step, for ever.
+
+        Before the first list it raises what waiting won't mend: `Refused`, `TlsFailed`.
+        """
         forget = self._client.failover.pool.on_failure(lambda _: self._probe_now.set())
         try:
             await run_together(
@@ -134,8 +137,13 @@ class Mirror:
         if isinstance(error, Refused | TlsFailed) and not self.synced:
             raise error
         self._must_list = self._must_list or isinstance(error, Compacted | Refused | _Missed | _Rebuilt)
+        log.log(
+            level_for(error, self.trouble),
+            "topology: %s; %s",
+            error,
+            "listing again" if self._must_list else "watching again",
+        )
         self.trouble = error
-        log.warning("topology: %s; %s", error, "listing again" if self._must_list else "watching again")
 
     async def _list(self) -> None:
         sent = time.monotonic()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clusterd.aio import Backoff, Deadline, Signal
+from clusterd.aio import Backoff, Deadline, Signal, level_for
 from clusterd.errors import NodeIdHeld, NodeReplaced
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
@@ -217,9 +217,9 @@ class Registration:
     async def _pause(self, error: EtcdError) -> None:
         if isinstance(error, Refused | TlsFailed) and not self._last_revision:
             raise error
+        log.log(level_for(error, self.trouble), "registration: %s; trying again", error)
         self.trouble = error
         self.session.troubled()
-        log.warning("registration: %s; trying again", error)
         await asyncio.sleep(self._backoff.next())
 
     async def _sleep(self, until: float) -> None:

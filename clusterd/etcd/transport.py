@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import socket
@@ -197,8 +198,10 @@ def _explain(endpoint: str, rpc: str, error: Exception) -> EtcdError:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Unavailable(f"{endpoint}: the host name can't be resolved: check the endpoint")
     if isinstance(error, aiohttp.ClientConnectorError):
-        reason = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
-        return Unavailable(f"{endpoint}: {reason.lower()}: is etcd running there?")
+        if error.os_error.errno in (errno.ECONNRESET, None):
+            speaks = "does it speak TLS?" if endpoint.startswith("https:") else "is it etcd?"
+            return Unavailable(f"{endpoint}: the connection was closed while it was set up: {speaks}")
+        return Unavailable(f"{endpoint}: {os.strerror(error.os_error.errno).lower()}: is etcd running there?")
     return Unavailable(f"{endpoint}{rpc}: the connection broke ({type(error).__name__})")
 
 
