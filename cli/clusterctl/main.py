@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from clusterctl.completion import completion
+from clusterctl.doctor import doctor
 from clusterctl.node import node
 from clusterctl.nodes import nodes
 from clusterctl.options import Group, set_up_logging
@@ -32,7 +33,7 @@ def cli() -> None:
     set_up_logging()
 
 
-for command in (nodes, node, watch, completion):
+for command in (nodes, node, watch, doctor, completion):
     cli.add_command(command)
 
 

@@ -11,8 +11,6 @@ from rich.text import Text
 
 from clusterctl.render.text import printable
 
-_NOTHING = "-"
-
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -33,10 +31,11 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings, and rows that have a cell for each."""
+    """Headings, and rows that have a cell for each; `absent` stands where a value is missing."""
 
     headings: Sequence[Heading]
     rows: list[Sequence[Cell]] = field(default_factory=list)
+    absent: str = "-"
 
 
 def for_terminal(table: Table, caption: str = "") -> rich.table.Table:
@@ -57,14 +56,14 @@ def for_terminal(table: Table, caption: str = "") -> rich.table.Table:
             overflow="fold" if heading.folds else "ellipsis",
         )
     for row in table.rows:
-        shown.add_row(*(_shown(cell) for cell in row))
+        shown.add_row(*(_shown(cell, table.absent) for cell in row))
     return shown
 
 
 def aligned(table: Table) -> str:
-    """Return the table as text with aligned columns, nothing cut, an absent value as `-`."""
+    """Return the table as text with aligned columns, nothing cut."""
     lines = [[heading.title for heading in table.headings]]
-    lines += [[printable(cell.text) or _NOTHING for cell in row] for row in table.rows]
+    lines += [[printable(cell.text) or table.absent for cell in row] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(_line(cells, widths, table.headings) for cells in lines)
 
@@ -76,8 +75,8 @@ def tsv(table: Table) -> str:
     return "\n".join("\t".join(line) for line in lines)
 
 
-def _shown(cell: Cell) -> Text:
-    return Text(printable(cell.text), style=cell.style) if cell.text else Text(_NOTHING, style="dim")
+def _shown(cell: Cell, absent: str) -> Text:
+    return Text(printable(cell.text), style=cell.style) if cell.text else Text(absent, style="dim")
 
 
 def _line(cells: Iterable[str], widths: Iterable[int], headings: Iterable[Heading]) -> str:
