@@ -32,6 +32,11 @@ def humanize(seconds: float) -> str:
     return f"{whole}s"
 
 
+def brief(seconds: float) -> str:
+    """Return a short span in the unit that fits: `12 ms`, `2.3 s`."""
+    return milliseconds(seconds) if seconds < 1 else f"{seconds:.1f} s"
+
+
 def milliseconds(seconds: float) -> str:
     """Return a short span in milliseconds: `0.8 ms`, `12 ms`."""
     value = seconds * 1000

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from clusterctl.completion import completion
+from clusterctl.demo import demo
 from clusterctl.doctor import doctor
 from clusterctl.node import node
 from clusterctl.nodes import nodes
@@ -33,7 +34,7 @@ def cli() -> None:
     set_up_logging()
 
 
-for command in (nodes, node, watch, doctor, completion):
+for command in (nodes, node, watch, doctor, demo, completion):
     cli.add_command(command)
 
 
