@@ -8,6 +8,7 @@ from __future__ import annotations
 from clusterd.testing.admin import AdminError, EtcdAdmin, KeyValue
 from clusterd.testing.binaries import EtcdBinary, etcd_binaries
 from clusterd.testing.cluster import EtcdCluster, EtcdServer, newest_etcd
+from clusterd.testing.waiting import eventually, never
 
 __all__ = [
     "AdminError",
@@ -17,5 +18,7 @@ __all__ = [
     "EtcdServer",
     "KeyValue",
     "etcd_binaries",
+    "eventually",
+    "never",
     "newest_etcd",
 ]
