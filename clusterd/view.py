@@ -111,7 +111,7 @@ class FleetView:
 
     def next_tick(self, now: float) -> float:
         """Return when `tick` can have something to do next, if nothing else happens."""
-        times = [self._confirmed + self.ttl / 2, self._grace_until if self._held else math.inf]
+        times = [self._confirmed + self.ttl / 2, self._grace_until if self._held else -math.inf]
         return min((time for time in times if time > now), default=now + self.ttl / 2)
 
     @property
