@@ -55,7 +55,7 @@ async def test_past_the_deadline_the_session_is_lost_and_who_waits_is_told(*, tr
         session.troubled()
     start = time.monotonic()
     assert await session.wait_for(LOST) is LOST
-    assert 0.04 < time.monotonic() - start < 0.5
+    assert 0.04 < time.monotonic() - start < 2.0
     assert session.remaining == 0.0
 
 

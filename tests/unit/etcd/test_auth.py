@@ -79,12 +79,12 @@ async def test_a_wrong_password_is_told_to_all_and_tried_once() -> None:
 
 async def test_a_refusal_is_forgotten_after_a_while() -> None:
     logins = Logins(LoginRefused("wrong password"))
-    tokens = TokenSource(logins, refusal_seconds=0.05)
+    tokens = TokenSource(logins, refusal_seconds=0.3)
     with pytest.raises(LoginRefused):
         await tokens.get()
     with pytest.raises(LoginRefused):
         await tokens.get()
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(0.35)
     assert await tokens.get() == "token-2"
     assert logins.count == 2
 
