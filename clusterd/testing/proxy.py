@@ -21,8 +21,8 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)  # closing such a socket sends a reset
 class TcpProxy:
     """Listens on a port of 127.0.0.1 and forwards to `target`, a URL or `host:port`; an async context manager.
 
-    It starts as a network that works. `delay`, `drop`, `half_open` and `refuse` make it bad in one way each, and add
-    up; `heal` takes all of them back. They hold for the connections that are there and for those that come.
+    It starts as a network that works. `delay`, `drop` and `refuse` make it bad until `heal`, for the connections that
+    are there and for those that come; `half_open` and `reset` befall the connections of the moment.
     """
 
     def __init__(self, target: str) -> None:
@@ -34,7 +34,6 @@ class TcpProxy:
         self._flows = asyncio.Event()
         self._flows.set()
         self._seconds = 0.0
-        self._severed = False
         self.port = 0
 
     @property
@@ -60,8 +59,7 @@ class TcpProxy:
         self._flows.clear()
 
     def half_open(self) -> None:
-        """Let the target's side of each connection be gone, without the client hearing of it."""
-        self._severed = True
+        """Let the target's side of each connection be gone, once, without the client hearing of it; new ones work."""
         for connection in self._connections.values():
             connection.sever()
 
@@ -78,9 +76,9 @@ class TcpProxy:
 
     async def heal(self) -> None:
         """Be a network that works again. Connections that were half open get reset: nothing else can end them."""
-        if self._severed:
-            self.reset()
-        self._severed = False
+        for connection in self._connections.values():
+            if connection.severed:
+                connection.reset()
         self._seconds = 0.0
         self._flows.set()
         await self._listen()
@@ -116,6 +114,8 @@ class TcpProxy:
             await connection.run(*self._target)
         except OSError:
             connection.reset()
+        except asyncio.CancelledError:
+            pass  # the end of the proxy; asyncio's own callback would call a cancelled handler an error
         finally:
             del self._connections[task]
             connection.close()
@@ -124,11 +124,6 @@ class TcpProxy:
         """Wait as long as the network takes for some bytes now."""
         await asyncio.sleep(self._seconds)
         await self._flows.wait()
-
-    @property
-    def severed(self) -> bool:
-        """Whether the target's side of all connections is gone (`half_open`)."""
-        return self._severed
 
 
 class _Connection:
@@ -139,19 +134,20 @@ class _Connection:
         self._reader = reader
         self._client = writer
         self._target: asyncio.StreamWriter | None = None
+        self.severed = False
 
     async def run(self, host: str, port: int) -> None:
-        """Forward until either side ends; while severed, until the client does. Raises `OSError` if a side is reset."""
-        if not self._proxy.severed:
-            await self._proxy.carry()
-            reader, self._target = await asyncio.open_connection(host, port)
-            await self._forward(reader, self._target)
-        if self._proxy.severed:
+        """Forward until either side ends; once severed, until the client does. Raises `OSError` if a side is reset."""
+        await self._proxy.carry()
+        reader, self._target = await asyncio.open_connection(host, port)
+        await self._forward(reader, self._target)
+        if self.severed:
             while await self._reader.read(_CHUNK):
                 pass
 
     def sever(self) -> None:
         """Drop the target's side."""
+        self.severed = True
         if self._target is not None:
             self._target.transport.abort()
 
@@ -176,7 +172,7 @@ class _Connection:
             await self._proxy.carry()
             writer.write(data)
             await writer.drain()
-        if not self._proxy.severed:
+        if not self.severed:
             await self._proxy.carry()  # the news of the end takes the same way
         raise _Ended
 

@@ -100,7 +100,7 @@ async def test_a_delete_missed_during_an_outage_shows_one_ttl_after_it(etcd: Etc
     agent = await fleet.agent(ttl=4)
     witness = await fleet.witness(agent)
     etcd.pause()
-    await eventually(lambda: agent.topology.stale)
+    await agent.session.wait_for(SessionState.LOST)
     etcd.resume()
     await eventually(lambda: not agent.topology.stale)
     await etcd.admin.delete("/nodes/old")
