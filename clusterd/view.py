@@ -110,7 +110,7 @@ class FleetView:
         return self._become(after, among=dropped)
 
     def next_tick(self, now: float) -> float:
-        """Return when `tick` is to be called next: what it waits for can come nearer meanwhile, by half a TTL at most."""
+        """Return when `tick` is to be called next: at the latest after half a TTL."""
         due = (self._confirmed + self.ttl / 2, self._grace_until, now + self.ttl / 2)
         return min(time for time in due if time > now)
 
