@@ -30,4 +30,4 @@ async def test_a_fleet_survives_what_befalls_the_container_of_its_etcd(fleet_on:
         async with fleet.new("leaver", etcd=etcd.endpoint):
             await eventually(lambda: all("leaver" in agent.topology for agent in agents))
         await eventually(lambda: all("leaver" not in agent.topology for agent in agents))
-        assert [witness.left for witness in witnesses] == [["leaver"]] * 3
+        await eventually(lambda: [witness.left for witness in witnesses] == [["leaver"]] * 3)

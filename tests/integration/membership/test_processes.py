@@ -51,7 +51,7 @@ async def test_a_node_paused_past_its_ttl_is_counted_out_and_returns_when_it_goe
         await sleeper.wait_for_line("session: lost")
         await eventually(lambda: "sleeper" in watcher.topology)
         assert watcher.topology.nodes["sleeper"].instance == instance
-        assert witness.left == ["sleeper"]
+        await eventually(lambda: witness.left == ["sleeper"])
 
 
 async def test_of_two_processes_with_one_id_the_second_fails_and_names_the_first(fleet: Any, node: Any) -> None:

@@ -90,7 +90,7 @@ async def test_history_that_was_compacted_while_we_were_away_loses_no_delete(etc
         await etcd.compact()
         await proxy.heal()
         await eventually(lambda: "new" in agent.topology)
-        assert (witness.joined, witness.left) == (["new"], ["old"])
+        await eventually(lambda: (witness.joined, witness.left) == (["new"], ["old"]))
         await agent.__aexit__(None, None, None)
 
 
