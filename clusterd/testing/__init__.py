@@ -11,6 +11,7 @@ from clusterd.testing.binaries import EtcdBinary, etcd_binaries
 from clusterd.testing.cluster import EtcdCluster, EtcdServer, newest_etcd
 from clusterd.testing.proxy import TcpProxy
 from clusterd.testing.tools import ToolFailed
+from clusterd.testing.waiting import eventually, never
 
 __all__ = [
     "AdminError",
@@ -23,5 +24,7 @@ __all__ = [
     "TcpProxy",
     "ToolFailed",
     "etcd_binaries",
+    "eventually",
+    "never",
     "newest_etcd",
 ]
