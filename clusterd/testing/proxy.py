@@ -21,8 +21,8 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)  # closing such a socket sends a reset
 class TcpProxy:
     """Listens on a port of 127.0.0.1 and forwards to `target`, a URL or `host:port`; an async context manager.
 
-    It starts as a network that works. `delay`, `drop` and `refuse` make it bad until `heal`, for the connections that
-    are there and for those that come; `half_open` and `reset` befall the connections of the moment.
+    It starts as a network that works. `delay`, `drop` and `refuse` make it bad, and add up, until `heal` takes them
+    back. `half_open` and `reset` befall the connections of that moment; new ones are as good as the network is.
     """
 
     def __init__(self, target: str) -> None:
@@ -59,12 +59,12 @@ class TcpProxy:
         self._flows.clear()
 
     def half_open(self) -> None:
-        """Let the target's side of each connection be gone, once, without the client hearing of it; new ones work."""
+        """Let the target's side of all connections be gone, once, without the clients ever hearing of it."""
         for connection in self._connections.values():
             connection.sever()
 
     def reset(self) -> None:
-        """Reset all connections, once; new ones work as before."""
+        """Reset all connections, once."""
         for connection in self._connections.values():
             connection.reset()
 
@@ -75,10 +75,7 @@ class TcpProxy:
             self._server = None
 
     async def heal(self) -> None:
-        """Be a network that works again. Connections that were half open get reset: nothing else can end them."""
-        for connection in self._connections.values():
-            if connection.severed:
-                connection.reset()
+        """Be a network that works again."""
         self._seconds = 0.0
         self._flows.set()
         await self._listen()
@@ -115,7 +112,7 @@ class TcpProxy:
         except OSError:
             connection.reset()
         except asyncio.CancelledError:
-            pass  # the end of the proxy; asyncio's own callback would call a cancelled handler an error
+            pass  # the proxy goes; asyncio of Python 3.11 would log that as an error of ours
         finally:
             del self._connections[task]
             connection.close()
@@ -134,21 +131,25 @@ class _Connection:
         self._reader = reader
         self._client = writer
         self._target: asyncio.StreamWriter | None = None
-        self.severed = False
+        self._severed = False
 
     async def run(self, host: str, port: int) -> None:
         """Forward until either side ends; once severed, until the client does. Raises `OSError` if a side is reset."""
         await self._proxy.carry()
         reader, self._target = await asyncio.open_connection(host, port)
-        await self._forward(reader, self._target)
-        if self.severed:
+        try:
+            await self._forward(reader, self._target)
+        except OSError:
+            if not self._severed:
+                raise
+        if self._severed:
             while await self._reader.read(_CHUNK):
                 pass
 
     def sever(self) -> None:
-        """Drop the target's side."""
-        self.severed = True
+        """Drop the target's side, and keep the client's."""
         if self._target is not None:
+            self._severed = True
             self._target.transport.abort()
 
     def reset(self) -> None:
@@ -172,7 +173,7 @@ class _Connection:
             await self._proxy.carry()
             writer.write(data)
             await writer.drain()
-        if not self.severed:
+        if not self._severed:
             await self._proxy.carry()  # the news of the end takes the same way
         raise _Ended
 
