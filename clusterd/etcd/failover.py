@@ -48,7 +48,7 @@ class Failover:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=_FULL_JITTER,
-            stop=tenacity.stop_before_delay(seconds),
+            stop=tenacity.stop_before_delay(0.9 * seconds),  # what starts later can only time out
             reraise=True,
         )
         return await retrying(self._round, attempt, deadline, endpoint, login)

@@ -13,7 +13,6 @@ from clusterd import InvalidAddress, InvalidNodeId, NodeIdHeld, NodeReplaced, No
 from clusterd.etcd.errors import NoSpace, Unavailable
 from clusterd.testing import EtcdServer, eventually, never
 
-
 TTL_ENOUGH = 10
 
 
@@ -215,7 +214,7 @@ async def test_a_live_holder_that_is_not_ours_is_not_overwritten(etcd: EtcdServe
     await etcd.admin.put("/nodes/gw-1", b"active", lease=lease)
     agent = fleet.new("gw-1", start_timeout=1.0)
     task = asyncio.create_task(agent.__aenter__())
-    await never(lambda: task.done(), 2.5, what="an end of waiting for the holder's lease")
+    await never(task.done, 2.5, what="an end of waiting for the holder's lease")
     assert (await etcd.admin.get("/nodes/gw-1")).value == b"active"
     task.cancel()
     await asyncio.wait([task])

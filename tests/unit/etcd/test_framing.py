@@ -57,7 +57,7 @@ def test_an_overlong_message_is_refused_wherever_the_stream_was_cut(stream: byte
 
 def test_endless_bytes_without_a_newline_are_nobodys_messages() -> None:
     buffer = LineBuffer(limit=1000)
-    with pytest.raises(Unavailable, match="longer than 1000 bytes: is this an etcd endpoint") as caught:  # noqa: PT012
+    with pytest.raises(Unavailable, match="longer than 1000 bytes: is this an etcd endpoint") as caught:
         for _ in range(100):
             buffer.feed(b"x" * 100)
     assert caught.value.exit_code == 3
