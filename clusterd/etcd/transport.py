@@ -82,7 +82,6 @@ class Transport(etcd3.AioClient):
         self.api_spec = _spec(_ASSUMED_VERSION)
         self.session = session
         self.endpoint = endpoint
-        self.cluster_id = 0
         self.known = False  # whether version and cluster have been asked since the endpoint last failed
 
     def _retrieve_version(self) -> None:
