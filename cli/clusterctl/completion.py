@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from clusterctl.options import Command, current_layers
 from clusterctl.settings import Settings, resolve
 from clusterd.etcd.client import Client
-from clusterd.keys import range_end
+from clusterd.keys import NODE_ID, range_end
 
 _PATIENCE_SECONDS = 1.0
 _MOST = 1000
@@ -34,13 +34,17 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def complete_node_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the ids that start so; nothing when etcd can't be asked within a second: completion never complains."""
+    """Return the ids that start so; nothing when etcd can't be asked within a second: completion never complains.
+
+    Only what a node of ours could be called is offered: the shell puts it on the command line as it is.
+    """
     try:
         settings = resolve(current_layers(ctx))
         ids = asyncio.run(_node_ids(settings, incomplete))
     except Exception:  # noqa: BLE001 - the person is typing: an error here would garble the line
         return []
-    return [CompletionItem(node_id) for node_id in ids if node_id not in ctx.params.get("ids", ())]
+    given = ctx.params.get("ids", ())
+    return [CompletionItem(node_id) for node_id in ids if NODE_ID.fullmatch(node_id) and node_id not in given]
 
 
 async def _node_ids(settings: Settings, start: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         say(str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: a person gets a line, --debug the rest
-        return _internal_error(error, debug="--debug" in arguments)
+        return _internal_error(error, debug="--debug" in arguments or "CLUSTERCTL_DEBUG" in os.environ)
 
 
 def main() -> None:

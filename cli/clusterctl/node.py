@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +22,7 @@ from clusterctl.settings import Settings
 from clusterd.errors import NothingMatched
 from clusterd.etcd.client import Client
 from clusterd.etcd.messages import KeyValue, LeaseReply
+from clusterd.keys import NODE_ID, Keyspace, range_end
 from clusterd.node import decode_node
 
 _MOST_RAW_BYTES = 1024
@@ -66,15 +66,21 @@ async def _show(settings: Settings, screen: Screen, node_id: str, output: str) -
 async def read_details(client: Client, settings: Settings, node_id: str) -> Details:
     """Read all about one node, whoever wrote its key. Raises `NothingMatched`, `EtcdError`."""
     keyspace = settings.keyspace
-    # As the bytes that were typed: a foreign key may be no id that a node of ours could have.
-    reply = await client.range(keyspace.nodes + os.fsencode(node_id))
-    if not reply.kvs:
+    key = await _find(client, keyspace, node_id)
+    if key is None:
         raise NothingMatched(f"no node {node_id}")
-    key = reply.kvs[0]
     found = decode_node(keyspace.node_id(key.key), key.value, lease=key.lease, mod_revision=key.mod_revision)
     status = await read_status(client, keyspace, found.id)
     lease = await client.time_to_live(key.lease) if key.lease else _NO_LEASE
     return Details(join([found], {found.id: status} if status else {})[0], key, lease)
+
+
+async def _find(client: Client, keyspace: Keyspace, node_id: str) -> KeyValue | None:
+    """Return the key of a node; that of a foreign one is found by the id that it is shown with, however odd."""
+    prefix = keyspace.nodes
+    ours = NODE_ID.fullmatch(node_id)
+    reply = await (client.range(prefix + node_id.encode()) if ours else client.range(prefix, range_end(prefix)))
+    return next((kv for kv in reply.kvs if keyspace.node_id(kv.key) == node_id), None)
 
 
 def as_document(details: Details) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def as_table(details: Details, moment: datetime) -> Table:
         ("changed", f"revision {key.mod_revision}, version {key.version} of the key", ""),
         ("value", _raw(details) or "", "red"),
     ]
-    headings = [Heading("FIELD"), Heading("VALUE", folds=True)]
+    headings = [Heading("FIELD"), Heading("VALUE")]
     return Table(headings, [[Cell(name, "dim"), Cell(value, style)] for name, value, style in rows if value])
 
 

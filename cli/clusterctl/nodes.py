@@ -77,7 +77,7 @@ class View:
     def show(self, screen: Screen, entries: list[Entry]) -> None:
         """Show the entries once."""
         if self.output not in _TEXTS:
-            screen.show(self.table(entries))
+            screen.show(self.table(entries), fit=self.output != "wide")
         elif text := _TEXTS[self.output](entries):
             screen.write(text)
 

@@ -56,7 +56,7 @@ class Narrator:
             for observation in observations
         ]
         self.tell("")
-        self._screen.show(Table([Heading(""), Heading("EXPECTED"), Heading("SEEN", folds=True)], list(rows)))
+        self._screen.show(Table([Heading(""), Heading("EXPECTED"), Heading("SEEN")], list(rows)))
 
     @contextlib.asynccontextmanager
     async def live(self, stage: Stage) -> AsyncIterator[None]:

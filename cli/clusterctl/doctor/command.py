@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 
 import click
-from rich.console import Console
 
 from clusterctl.doctor import access, leases, members, registrations
 from clusterctl.doctor.findings import Finding, Level, as_document, as_report, as_table, exit_code, fail, summary, warn
@@ -54,7 +52,7 @@ def doctor(output: str) -> int:
     reached or has no quorum, 5 when another check failed.
     """
     settings, screen = current_settings(), current_screen()
-    with Console(stderr=True).status("examining etcd …") if screen.person else nullcontext():
+    with screen.waiting("examining etcd …"):
         findings = asyncio.run(examine(settings))
     if output == "json":
         screen.write(documents.as_json(as_document(findings)))

@@ -72,7 +72,7 @@ def as_table(findings: Sequence[Finding]) -> Table:
 
 def as_report(findings: Sequence[Finding]) -> Table:
     """Return the findings as a table for a person: what to do stands below what is the case."""
-    table = Table([Heading(""), Heading("CHECK"), Heading("FINDING", folds=True)], absent="")
+    table = Table([Heading(""), Heading("CHECK"), Heading("FINDING")], absent="")
     for finding in findings:
         style = _STYLES[finding.level]
         table.rows.append([Cell(_MARKS[finding.level], style), Cell(finding.check, "bold"), Cell(finding.text)])

@@ -92,8 +92,8 @@ def pairs(values: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(values.items()))
 
 
-def _of_node(title: str, text: Callable[[Node], str], *, style: str = "", folds: bool = False) -> Column:
-    return Column(Heading(title, folds=folds), lambda entry, _: Cell(text(entry.node), style))
+def _of_node(title: str, text: Callable[[Node], str], *, style: str = "") -> Column:
+    return Column(Heading(title), lambda entry, _: Cell(text(entry.node), style))
 
 
 def _number(title: str, value: Callable[[Entry], int | None]) -> Column:
@@ -113,11 +113,11 @@ _SESSIONS = _number("SESSIONS", lambda entry: entry.sessions)
 _AGE = Column(Heading("AGE", number=True), lambda entry, moment: Cell(age(entry.node.started_at, moment)))
 _STARTED = _of_node("STARTED_AT", lambda node: node.started_at)
 _EXTRA = (
-    _of_node("LABELS", lambda node: pairs(node.labels), folds=True),
-    _of_node("ENDPOINTS", lambda node: pairs(node.endpoints), folds=True),
-    _of_node("AGENT", lambda node: node.agent, folds=True),
-    _of_node("INSTANCE", lambda node: node.instance, folds=True),
-    _of_node("LEASE", lambda node: lease_text(node.lease), folds=True),
+    _of_node("LABELS", lambda node: pairs(node.labels)),
+    _of_node("ENDPOINTS", lambda node: pairs(node.endpoints)),
+    _of_node("AGENT", lambda node: node.agent),
+    _of_node("INSTANCE", lambda node: node.instance),
+    _of_node("LEASE", lambda node: lease_text(node.lease)),
     _number("REVISION", lambda entry: entry.node.mod_revision),
 )
 

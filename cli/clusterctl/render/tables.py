@@ -22,11 +22,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A column: its title, whether it holds numbers, and whether it may be folded where the terminal is narrow."""
+    """A column: its title, and whether it holds numbers, which are never folded where a terminal is narrow."""
 
     title: str
     number: bool = False
-    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ def for_terminal(table: Table, caption: str = "") -> rich.table.Table:
         header_style="bold",
         pad_edge=False,
         show_edge=False,
+        padding=(0, 1, 0, 0),
         caption=Text(caption, style="dim") if caption else None,
         caption_justify="left",
     )
@@ -52,8 +52,8 @@ def for_terminal(table: Table, caption: str = "") -> rich.table.Table:
         shown.add_column(
             heading.title,
             justify="right" if heading.number else "left",
-            no_wrap=not heading.folds,
-            overflow="fold" if heading.folds else "ellipsis",
+            no_wrap=heading.number,
+            overflow="fold",
         )
     for row in table.rows:
         shown.add_row(*(_shown(cell, table.absent) for cell in row))

@@ -47,6 +47,14 @@ async def test_node_ids_complete(fleet: Any, clusterctl: Any, here: dict[str, st
     assert offered(await clusterctl(env=asking(typed))) == ["go-svc"]
 
 
+async def test_a_key_that_a_shell_could_trip_over_is_not_offered(
+    fleet: Any, clusterctl: Any, here: dict[str, str]
+) -> None:
+    for name in ("gw-$(reboot)", "gw-;x", "gw-\n", "gw- y", "gw-\x1b[2J"):
+        await fleet.etcd.admin.put(f"/nodes/{name}", "active")
+    assert offered(await clusterctl(env=here | asking("clusterctl node gw-"))) == ["gw-1", "gw-2", "gw-3"]
+
+
 async def test_commands_complete(clusterctl: Any) -> None:
     assert offered(await clusterctl(env=asking("clusterctl no"))) == ["node", "nodes"]
 

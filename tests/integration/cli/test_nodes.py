@@ -117,6 +117,18 @@ async def test_a_foreign_value_is_shown_escaped(fleet: Any, clusterctl: Any, her
     assert json.loads((await clusterctl("node", "go-svc", "-o", "json", env=here)).out)["raw"] == r"active\x1b[31m"
 
 
+async def test_an_odd_key_is_found_by_the_id_it_is_shown_with(
+    fleet: Any, clusterctl: Any, here: dict[str, str]
+) -> None:
+    await fleet.etcd.admin.put(b"/nodes/odd\xff\x1b[2J", "active")
+    (shown,) = (line for line in (await clusterctl("nodes", "-o", "name", env=here)).out.split() if "odd" in line)
+    assert shown.isprintable()
+    for command in ("node", "nodes"):
+        result = await clusterctl(command, shown, env=here)
+        assert (result.code, result.err) == (0, "")
+        assert shown in result.out
+
+
 async def test_a_registration_that_never_lapses_is_told(fleet: Any, clusterctl: Any, here: dict[str, str]) -> None:
     await fleet.etcd.admin.put("/nodes/for-ever", "active")
     assert "never lapses" in (await clusterctl("node", "for-ever", env=here)).out

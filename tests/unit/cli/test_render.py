@@ -73,11 +73,12 @@ def test_a_terminal_gets_colour_and_a_caption() -> None:
     assert "─" in text
 
 
-def test_a_narrow_terminal_folds_what_may_be_folded() -> None:
-    table = Table([Heading("A"), Heading("B", folds=True)], [[Cell("whole"), Cell("word " * 30)]])
+def test_a_narrow_terminal_folds_text_and_keeps_numbers_whole() -> None:
+    table = Table([Heading("A", number=True), Heading("B")], [[Cell("1234567"), Cell("word " * 30)]])
     text = at_terminal(table, width=30)
-    assert "whole" in text
+    assert "1234567" in text
     assert text.count("word") == 30
+    assert "…" not in text
 
 
 def test_documents_have_the_records_fields_and_what_etcd_knows() -> None:
