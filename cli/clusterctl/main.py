@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from clusterctl.demo import demo
 from clusterctl.doctor import doctor
 from clusterctl.node import node
 from clusterctl.nodes import nodes
-from clusterctl.options import Group, set_up_logging
+from clusterctl.options import Group, debugging
 from clusterctl.screen import say
 from clusterctl.watch import watch
 from clusterd.errors import ClusterdError
@@ -32,7 +31,6 @@ _INTERRUPTED = 130
 @click.version_option(__version__, prog_name="clusterctl")
 def cli() -> None:
     """Inspect and steer a fleet of gateway nodes, from anywhere that reaches its etcd."""
-    set_up_logging()
 
 
 for command in (nodes, node, watch, doctor, demo, completion):
@@ -52,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         say(str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: a person gets a line, --debug the rest
-        return _internal_error(error, debug="--debug" in arguments or "CLUSTERCTL_DEBUG" in os.environ)
+        return _internal_error(error, debug=debugging())
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from clusterctl.screen import Screen
 from clusterctl.settings import Layers, Settings, resolve
 
 _GIVEN = "clusterctl.options"
+_log = logging.getLogger("clusterd")
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -58,6 +59,11 @@ class Command(click.Command):
                 option.hidden = True
                 self.params.append(option)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, once all options are known wherever they stand."""
+        _set_up_logging()
+        return super().invoke(ctx)
+
 
 class Group(click.Group):
     """The group of all commands, with the global options in its help."""
@@ -96,13 +102,19 @@ def current_screen() -> Screen:
     return Screen(color=not current_layers().switch("no_color"))
 
 
-def set_up_logging() -> None:
+def _set_up_logging() -> None:
     """Keep the library's log to itself: commands say what matters. With `--debug` it goes to stderr."""
-    if current_layers().switch("debug"):
+    debug = current_layers().switch("debug")
+    _log.setLevel(logging.DEBUG if debug else logging.NOTSET)
+    if debug:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        logging.getLogger("clusterd").setLevel(logging.DEBUG)
     else:
-        logging.getLogger("clusterd").addHandler(logging.NullHandler())
+        _log.addHandler(logging.NullHandler())
+
+
+def debugging() -> bool:
+    """Whether the command runs with `--debug`."""
+    return _log.level == logging.DEBUG
 
 
 def _ask_password(user: str) -> str:

@@ -56,9 +56,12 @@ def test_the_exit_code_of_each_kind_of_error(
     assert "Traceback" not in captured.err
 
 
-def test_debug_shows_where_it_broke(failing: list[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--debug", "fail"], ["fail", "--debug"]])
+def test_debug_shows_where_it_broke(
+    failing: list[BaseException], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     failing.append(ZeroDivisionError("oops"))
-    assert main.run(["--debug", "fail"]) == 1
+    assert main.run(arguments) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
