@@ -170,6 +170,8 @@ def _record(node: Node) -> NodeRecord:
 
 
 def _check_record(record: NodeRecord, node_id: str) -> None:
+    if record.v != RECORD_VERSION:
+        raise UsageError("a version of the record that only later clusterds can read")
     if record.id != node_id:
         raise UsageError("the record names another node than its key")
     check_node_id(record.id)

@@ -113,12 +113,13 @@ class Failover:
 
         Afterwards would be too late: a write to the wrong cluster can't be taken back.
         """
-        if transport.known:
-            return
-        await transport.detect_version()
-        status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
-        self.check_cluster(transport, status.header.cluster_id)
-        transport.known = True
+        async with transport.introduction:
+            if transport.known:
+                return
+            await transport.detect_version()
+            status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
+            self.check_cluster(transport, status.header.cluster_id)
+            transport.known = True
 
     def _adopt(self, strangers: Counter[int]) -> None:
         """Take over another cluster id once most endpoints agree on it: etcd was set up anew, not mistyped."""

@@ -69,6 +69,10 @@ class EtcdOptions:
             raise UsageError(f"etcd user {self.user!r} has no password: give both or neither")
         if not self.timeout > 0:
             raise UsageError(f"timeout {self.timeout} is out of range: give a number of seconds above 0")
+        if self.tls is not None and all(url.startswith("http://") for url in urls):
+            raise UsageError(
+                f"TLS files are given, but no endpoint is https: {', '.join(urls)} would be talked to in clear"
+            )
         object.__setattr__(self, "endpoints", urls)
 
     @classmethod

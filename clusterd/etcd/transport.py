@@ -82,6 +82,7 @@ class Transport(etcd3.AioClient):
         self.api_spec = _spec(_ASSUMED_VERSION)
         self.session = session
         self.endpoint = endpoint
+        self.introduction = asyncio.Lock()
         self.known = False  # whether version and cluster have been asked since the endpoint last failed
 
     def _retrieve_version(self) -> None:

@@ -94,10 +94,11 @@ def _from_file(file: Path) -> dict[str, Any]:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """An empty variable is as good as none: that is how a chart or a unit file leaves a setting out."""
     return {
         name.removeprefix(ENV_PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG" and not _SERVICE_LINK.fullmatch(name)
+        if value and name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG" and not _SERVICE_LINK.fullmatch(name)
     }
 
 

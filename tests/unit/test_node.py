@@ -106,9 +106,15 @@ def test_a_record_that_cannot_be_used_shows_as_a_foreign_node(value: bytes) -> N
     assert not node.routable
 
 
-def test_fields_of_a_later_version_are_passed_over() -> None:
-    node = decode_node("gw-1", record(v=2, colour="blue", nested={"a": [1, None]}))
+def test_fields_that_a_later_clusterd_added_are_passed_over() -> None:
+    node = decode_node("gw-1", record(colour="blue", nested={"a": [1, None]}))
     assert node.routable
+
+
+def test_a_record_of_a_version_that_only_later_clusterds_read_is_shown_but_not_routed_to() -> None:
+    node = decode_node("gw-1", record(v=2))
+    assert node.foreign
+    assert not node.routable
 
 
 def test_a_key_that_is_no_node_id_is_foreign_whatever_its_value_says() -> None:

@@ -35,6 +35,7 @@ class Place:
         self.endpoint = endpoint
         self.cluster_id = cluster_id
         self.known = False
+        self.introduction = asyncio.Lock()
         self.introductions = 0
         self.error: EtcdError | None = None
 

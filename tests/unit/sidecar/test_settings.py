@@ -75,6 +75,10 @@ def written(directory: Path, text: str) -> Path:
     return file
 
 
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    assert load(NEEDED, {"CLUSTERD_TTL": "", "CLUSTERD_CACERT": ""}, None) == load(NEEDED, {}, None)
+
+
 def test_every_setting_is_tested() -> None:
     fields = {field.name for field in msgspec.structs.fields(Settings)}
     assert set(WAYS) == fields
@@ -146,7 +150,6 @@ def test_no_setting_is_called_like_what_kubernetes_tells_of_services() -> None:
     ("variable", "value", "expected"),
     [
         ("TTL", "ten", "'ten' can't be used: expected a whole number"),
-        ("TTL", "", "'' can't be used: expected a whole number"),
         ("TTL", "10.5", "'10.5' can't be used: expected a whole number"),
         ("START_TIMEOUT", "soon", "'soon' can't be used: expected a number"),
         ("REPLACE", "perhaps", "'perhaps' can't be used: expected true or false"),
