@@ -11,11 +11,9 @@ from clusterctl.doctor.patient import Patient, Probe
 from clusterctl.durations import milliseconds
 from clusterctl.render.text import plural, size
 from clusterd.etcd.errors import Refused, TlsFailed, Unavailable
-from clusterd.etcd.messages import AlarmsReply, Member, MembersReply, StatusReply, decode_alarms, decode_members
-from clusterd.etcd.transport import Transport
+from clusterd.etcd.messages import Member, StatusReply, decode_alarms, decode_members
 from clusterd.keys import range_end
 
-_ALARM = "/maintenance/alarm"
 _SLOW_SECONDS = 0.2
 _MOST_RAFT_LAG = 1000
 _OLDEST = (3, 4)
@@ -68,14 +66,17 @@ async def cluster(patient: Patient) -> list[Finding]:
 
 async def members(patient: Patient) -> list[Finding]:
     """The member list: enough of them, all started, and all among our endpoints."""
-    reply: MembersReply = await patient.client.call("/cluster/member/list", {}, decode_members)
+    reply = await patient.client.call("/cluster/member/list", {}, decode_members)
     findings = [_size(reply.members)]
     if waiting := [f"{member.ID:x}" for member in reply.members if not member.name]:
         findings.append(warn("members", f"added but never started: {', '.join(waiting)}", "start them, or remove them"))
     answering = {status.header.member_id for status in patient.statuses}
     silent = [member for member in reply.members if member.ID not in answering and member.name]
     if silent:
-        names = ", ".join(f"{member.name} ({' '.join(member.clientURLs)})" for member in silent)
+        names = ", ".join(
+            f"{member.name} ({' '.join(member.clientURLs)})"
+            for member in sorted(silent, key=lambda member: member.name)
+        )
         findings.append(warn("members", f"not heard of: {names}", "add their URLs to --endpoints, for failover"))
     return findings
 
@@ -120,17 +121,9 @@ def _version(text: str) -> tuple[int, ...]:
 
 async def alarms(patient: Patient) -> list[Finding]:
     """The alarms that are raised; each of them stops writes."""
-    raised = (await _ask_for_alarms(patient)).alarms
+    request = {"action": "GET", "alarm": "NONE"}
+    raised = (await patient.client.call("/maintenance/alarm", request, decode_alarms)).alarms
     return [
         fail("alarms", f"member {alarm.memberID:x} raised {alarm.alarm}", _ALARM_ADVICE.get(alarm.alarm, ""))
         for alarm in raised
     ] or [ok("alarms", "none raised")]
-
-
-async def _ask_for_alarms(patient: Patient) -> AlarmsReply:
-    # Past Client.call, which wants to see the cluster's id in every answer: etcd 3.4 leaves the header of this one out.
-    async def attempt(transport: Transport, token: str | None) -> AlarmsReply:
-        body = await transport.unary(_ALARM, {"action": "GET", "alarm": "NONE"}, token)
-        return decode_alarms(body, f"{transport.endpoint}{_ALARM}")
-
-    return await patient.client.failover.run(attempt, patient.settings.etcd.timeout)
