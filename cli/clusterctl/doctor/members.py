@@ -72,6 +72,7 @@ async def members(patient: Patient) -> list[Finding]:
         findings.append(warn("members", f"added but never started: {', '.join(waiting)}", "start them, or remove them"))
     answering = {status.header.member_id for status in patient.statuses}
     silent = [member for member in reply.members if member.ID not in answering and member.name]
+    silent.sort(key=lambda member: member.name)
     if silent:
         names = ", ".join(
             f"{member.name} ({' '.join(member.clientURLs)})"
