@@ -78,8 +78,9 @@ def report(nodes: int, found: dict[str, list[float]]) -> None:
     names = {"agents": "clusterd, agent.changes()", "peers": "bare aiohttp watch + json.loads"}
     at = {side: [rig.quantile(values, share) for share in (0.5, 0.99)] for side, values in found.items()}
     rows = [
-        (names[side], *chain.from_iterable((rig.ms(q), f"{q / bare:.2f}×") for q, bare in zip(at[side], at["peers"], strict=True)))
+        (names[side], *chain.from_iterable((rig.ms(q), f"{q / bare:.2f}×") for q, bare in pairs))
         for side in _SIDES
+        for pairs in [list(zip(at[side], at["peers"], strict=True))]
     ]
     puts = len(found["agents"])
     rig.show(f"From a put to the change, {nodes} nodes, {puts:,} puts", ["", "p50", "of bare", "p99", "of bare"], rows)

@@ -53,8 +53,8 @@ async def watch(url: str) -> None:
 
     async def read(response: aiohttp.ClientResponse) -> None:
         async for line in response.content:
-            for event in json.loads(line)["result"].get("events", ()):
-                arrived.append((int(event["kv"]["mod_revision"]), time.monotonic()))
+            events = json.loads(line)["result"].get("events", ())
+            arrived.extend((int(event["kv"]["mod_revision"]), time.monotonic()) for event in events)
 
     async with aiohttp.ClientSession() as session, watching(session, url, 0) as response:
         say("ready")
@@ -101,8 +101,8 @@ async def live(url: str, name: str, total: int, seen: asyncio.Future[float]) -> 
         nodes = {kv["key"]: decoded(kv) for kv in listed["kvs"]}
         async with watching(session, url, int(listed["header"]["revision"]) + 1) as response:
             while len(nodes) < total:
-                message = json.loads(await response.content.readline())
-                nodes.update((event["kv"]["key"], decoded(event["kv"])) for event in message["result"].get("events", ()))
+                events = json.loads(await response.content.readline())["result"].get("events", ())
+                nodes.update((event["kv"]["key"], decoded(event["kv"])) for event in events)
             seen.set_result(time.monotonic())
             async for _ in response.content:
                 pass

@@ -1,6 +1,6 @@
 """A snapshot of 10,000 registrations: from etcd's reply to a `Topology`, beside etcd3-py and json.loads + base64.
 
-    python -m bench.snapshot [--nodes N] [--rounds N]
+python -m bench.snapshot [--nodes N] [--rounds N]
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def plain(body: bytes) -> list[tuple[bytes, bytes]]:
 
 
 async def timed(act: Callable[[], Any]) -> float:
-    """Return the seconds that `act` takes; it starts with an empty garbage collector, so that nobody pays for others."""
+    """Return the seconds that `act` takes; the garbage of others is collected before."""
     gc.collect()
     started = time.perf_counter()
     result = act()
