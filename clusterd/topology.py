@@ -22,7 +22,7 @@ class Topology:
 
     __slots__ = ("__weakref__", "cluster_id", "nodes", "revision", "stale_since")
 
-    nodes: Mapping[str, Node]
+    nodes: MappingProxyType[str, Node]
     revision: int
     cluster_id: int
     stale_since: float | None
@@ -58,13 +58,13 @@ class Topology:
 
     def evolve(self, puts: Iterable[Node], deletes: Iterable[str], revision: int, *, cluster_id: int) -> Topology:
         """Return the topology after these nodes were put and these ids deleted, as one step."""
-        nodes = dict(self.nodes)
+        nodes = self.nodes.copy()  # dict() would ask the view for one node after another
         for node_id in deletes:
             nodes.pop(node_id, None)
         known = len(nodes)
         nodes.update((node.id, node) for node in puts)
         if len(nodes) > known:
-            nodes = dict(sorted(nodes.items()))
+            nodes = {node_id: nodes[node_id] for node_id in sorted(nodes)}
         return Topology(nodes, revision, cluster_id=cluster_id, stale_since=self.stale_since)
 
     def mark(self, *, stale_since: float | None) -> Topology:
