@@ -7,6 +7,7 @@ from clusterd.errors import (
     AgentStopped,
     ClusterdError,
     InvalidAddress,
+    InvalidKey,
     InvalidNodeId,
     NodeIdHeld,
     NodeReplaced,
@@ -17,6 +18,12 @@ from clusterd.errors import (
 from clusterd.etcd.options import TLS, EtcdOptions
 from clusterd.feed import Changes
 from clusterd.node import Node, NodeState
+from clusterd.routing import (
+    Move,
+    Moves,
+    Route,
+    Share,
+)
 from clusterd.session import Session, SessionState
 from clusterd.topology import Change, Topology, Update
 from clusterd.version import __version__
@@ -30,14 +37,19 @@ __all__ = [
     "ClusterdError",
     "EtcdOptions",
     "InvalidAddress",
+    "InvalidKey",
     "InvalidNodeId",
+    "Move",
+    "Moves",
     "Node",
     "NodeIdHeld",
     "NodeReplaced",
     "NodeState",
     "RecordTooLarge",
+    "Route",
     "Session",
     "SessionState",
+    "Share",
     "Topology",
     "Update",
     "UsageError",

@@ -45,6 +45,14 @@ def rank(slot: int, node_id: str, bits: int = BITS) -> int:
     return x
 
 
+def slot_at(rank_: int, keys: Sequence[int], bits: int = BITS) -> int:
+    x = rank_
+    for key, multiplier in zip(reversed(keys), reversed(MULTIPLIERS), strict=True):
+        x ^= x >> (bits + 1) // 2
+        x = x * pow(multiplier, -1, 1 << bits) % (1 << bits) ^ key
+    return x
+
+
 def waits(bits: int = BITS) -> list[int]:
     found, total = [], 0
     for j in range(1 << bits):
@@ -88,16 +96,16 @@ def route(members: Sequence[Member], owner: int, slot: int, n: int, zone: str | 
 
 
 def _bids(node: int, member: Member, table: list[int], bits: int) -> Iterator[tuple[int, int, int]]:
-    at = {rank(slot, member.id, bits): slot for slot in range(1 << bits)}
-    return (((table[r] << 20) // member.weight, node, at[r]) for r in range(1 << bits))
+    keys = permutation_keys(member.id, bits)
+    return (((wait << 20) // member.weight, node, slot_at(r, keys, bits)) for r, wait in enumerate(table))
 
 
 _FLEETS = {
     "one node": [Member("gw-1", 100)],
     "three equal nodes in two zones": [Member("gw-1", 100, "a"), Member("gw-2", 100, "b"), Member("gw-3", 100, "b")],
     "weights from 1 to a million": [Member("big", 1_000_000), Member("mid", 250_000), Member("small", 1)],
-    "sixty nodes of mixed weights, some of them full": sorted(
-        Member(f"gw-{i}.example", 1 + 3 * i % 10, "abc"[i % 3]) for i in range(60)
+    "two hundred nodes of mixed weights, some of them full": sorted(
+        Member(f"gw-{i}.example", (1, 10)[i % 2], "abc"[i % 3]) for i in range(200)
     ),
 }
 _KEYS = [b"", b"user-42", "café ☕".encode(), b"\x00\xff", b"room/" + b"x" * 300]
@@ -108,7 +116,7 @@ def _fleet_vectors(name: str, members: list[Member]) -> dict[str, object]:
     slots = [slot_of(key) for key in _KEYS]
     return {
         "name": name,
-        "nodes": [member._asdict() for member in members],
+        "nodes": [list(member) for member in members],
         "capacities": [capacity(member, members) for member in members],
         "owned": [found.count(i) for i in range(len(members))],
         "owners_xxh3_64": f"{xxh3_64_intdigest(b''.join(o.to_bytes(2, 'little') for o in found)):016x}",
@@ -125,7 +133,7 @@ def _fleet_vectors(name: str, members: list[Member]) -> dict[str, object]:
     }
 
 
-def vectors() -> dict[str, object]:
+def vectors() -> dict[str, list[dict[str, object]]]:
     ids, sample, table = ["gw-1", "gw-2.example"], [0, 1, 99_999, 262_143], waits()
     return {
         "keys": [{"key_hex": k.hex(), "xxh3_64": f"{xxh3_64_intdigest(k):016x}", "slot": slot_of(k)} for k in _KEYS],
@@ -136,5 +144,11 @@ def vectors() -> dict[str, object]:
     }
 
 
+def as_json(sections: dict[str, list[dict[str, object]]]) -> str:
+    """Return JSON with one vector per line."""
+    lines = {name: ",\n  ".join(map(json.dumps, rows)) for name, rows in sections.items()}
+    return "{\n" + ",\n".join(f' "{name}": [\n  {rows}\n ]' for name, rows in lines.items()) + "\n}"
+
+
 if __name__ == "__main__":
-    print(json.dumps(vectors(), indent=1, ensure_ascii=False))
+    print(as_json(vectors()))
