@@ -62,6 +62,19 @@ def test_owners_do_not_depend_on_history_in_a_large_fleet() -> None:
         matching = repaired(matching, fleet, ranking())
 
 
+def test_owners_do_not_depend_on_history_while_full_nodes_come_and_go_again() -> None:
+    """One by one, so that nodes which were full have room again and get back what they had turned away."""
+    pool = nodes(60, weight_of=(1, 5))
+    fleet = {n.id: n for n in pool}
+    matching = match_anew(members(fleet.values(), SMALL), SMALL)
+    for leaving in pool[1:]:
+        del fleet[leaving.id]
+        matching = repaired(matching, fleet, SMALL)
+    for joining in pool[1:]:
+        fleet[joining.id] = joining
+        matching = repaired(matching, fleet, SMALL)
+
+
 def test_either_way_is_taken_and_both_give_the_same() -> None:
     small, large = (members(nodes(count), SMALL) for count in (10, 11))
     strangers = members([node(f"x-{i}") for i in range(10)], SMALL)
