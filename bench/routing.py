@@ -2,8 +2,8 @@
 
     python bench/routing.py
 
-Contenders take turns in every round, and each figure is the median of the rounds: what else the machine does hits
-all of them alike, so the ratios hold better than the times.
+Contenders take turns in every round, and each figure is the median of the rounds, in CPU time: what else the machine
+does hits all of them alike, so the ratios hold better than the times.
 """
 
 from __future__ import annotations
@@ -176,13 +176,13 @@ def each(look_up: Callable[[str], object]) -> Call:
 
 
 def interleaved(calls: dict[str, Call]) -> dict[str, float]:
-    """Return the median seconds of each call, the calls taking turns."""
+    """Return the median CPU seconds of each call, the calls taking turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: median(taken) for name, taken in times.items()}
 
 
