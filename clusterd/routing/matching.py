@@ -171,11 +171,11 @@ class _Market:
         Each looks at its next `depth` ranks, and its cutoff moves on to the last one that it may accept.
         """
         ranks = self._cutoffs[nodes][:, None] + np.arange(1, depth + 1)
+        # Past the last rank it starts over, where nothing is wanted any more.
         slots = self._ranking.slots_at(ranks % self._ranking.slots, self._members.keys[:, nodes, None])
         takers = np.broadcast_to(nodes[:, None], slots.shape)
         owners = self.owners[slots]
         wanted = _beats(self._scores(slots, takers), takers, self._scores(slots, owners), owners)
-        wanted &= ranks < self._ranking.slots
         room = (self._capacities - self._counts[:-1])[nodes]
         within = np.cumsum(wanted, axis=1) <= room[:, None]
         self._cutoffs[nodes] = np.minimum(self._cutoffs[nodes] + within.sum(axis=1), self._ranking.slots - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,20 @@ def test_owners_do_not_depend_on_history(
             del fleet[node_id]
         fleet.update((node_id, node(node_id, weight)) for node_id, weight in puts)
         matching = repaired(matching, fleet, SMALL)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_owners_do_not_depend_on_history_where_slots_are_few(seed: int) -> None:
+    """Two slots per node: many nodes are full, and many have room that nobody wants."""
+    rng, tiny = random.Random(seed), Ranking(7)
+    pool = nodes(60)
+    fleet = {n.id: n for n in pool[:30]}
+    matching = match_anew(members(fleet.values(), tiny), tiny)
+    for _ in range(15):
+        for changed in rng.sample(pool, rng.randint(1, 3)):
+            if fleet.pop(changed.id, None) is None:
+                fleet[changed.id] = changed.replace(weight=rng.choice((1, 5, 10, 100)))
+        matching = repaired(matching, fleet, tiny)
 
 
 def test_owners_do_not_depend_on_history_in_a_large_fleet() -> None:

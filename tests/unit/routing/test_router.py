@@ -187,6 +187,16 @@ def test_old_topologies_are_let_go_routed_or_not() -> None:
     assert [ref() for ref in seen] == [None] * 8
 
 
+def test_an_old_table_is_let_go_once_the_next_is_worked_out() -> None:
+    topology = Topology.of(ZONED)
+    old = weakref.ref(topology.table.get())
+    topology = topology.evolve([node("new")], [], 2, cluster_id=0)
+    assert old() is not None
+    topology.owner("key")
+    gc.collect()
+    assert old() is None
+
+
 def test_shares_are_the_slots_owned_and_the_fair_ones() -> None:
     topology = Topology.of([node("a", 300), node("b", 100), node("c", 0)])
     shares = topology.shares()
