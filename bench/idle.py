@@ -2,7 +2,7 @@
 
     python -m bench.idle [--seconds S] [--nodes N] [--copies N]
 
-Agents at TTL 10 s in a fleet of registrations that nobody changes; three processes of each kind at once, medians. Linux.
+Agents at TTL 10 s in a fleet of registrations that nobody changes; several processes of each kind at once, medians.
 The second bare process also imports every package that clusterd imports, so that what is clusterd's own shows.
 """
 

@@ -25,6 +25,7 @@ Attempt = Callable[[Transport, str | None], Awaitable[T]]
 
 # Full jitter between the rounds: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 _FULL_JITTER = tenacity.wait_random_exponential(multiplier=0.05, max=1.0)
+_TOO_SHORT = 0.1  # the share of a call's time that is not worth a try: it would only cost the endpoint
 
 
 class Failover:
@@ -42,13 +43,13 @@ class Failover:
 
         All endpoints (or the one given) are tried in turn, and all again after a jittered pause, until `seconds` are
         over; then the last `Unavailable` is raised. Any other error is raised at once, and so is `TlsFailed` once
-        every endpoint was tried: waiting mends no certificate.
+        every endpoint has failed so: waiting mends no certificate.
         """
         deadline = Deadline.after(seconds)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=_FULL_JITTER,
-            stop=tenacity.stop_before_delay(seconds - _too_short(seconds)),
+            stop=tenacity.stop_before_delay((1 - _TOO_SHORT) * seconds),  # what starts later can only time out
             reraise=True,
         )
         return await retrying(self._round, attempt, deadline, seconds, endpoint, login)
@@ -82,12 +83,12 @@ class Failover:
             # One part more than endpoints are left: even a single silent one gets a second try, on a new connection.
             # A try of a later round gets no less than one of the first: an endpoint that is slow would never make it.
             share = deadline.share(len(candidates) - index + 1, floor=max(seconds / (len(candidates) + 1), 0.25))
-            if (last or self.trouble) and share < _too_short(seconds):
+            if (last or self.trouble) and share < _TOO_SHORT * seconds:
                 break
             try:
                 answer = await self._on_endpoint(attempt, self.transports[url], share, login)
             except Unavailable as error:
-                self.trouble = last = error
+                self.trouble = last = last if last and isinstance(error, TlsFailed) else error
                 self.failed(url, slow=isinstance(error.__cause__, TimeoutError))
                 if isinstance(error, WrongCluster):
                     strangers[error.cluster_id] += 1
@@ -137,11 +138,6 @@ class Failover:
             if votes * 2 > len(self.pool):
                 log.warning("etcd cluster %x was replaced by cluster %x", self.cluster_id, cluster_id)
                 self.cluster_id = cluster_id
-
-
-def _too_short(seconds: float) -> float:
-    """The rest of a call's seconds with which no further try is made: it would only cost the endpoint."""
-    return min(0.25, seconds / 8)
 
 
 def _may_pass(error: BaseException) -> bool:
