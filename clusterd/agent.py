@@ -203,7 +203,7 @@ class Agent:
         )
         try:
             async with patience:
-                await mirror.wait_for(await registration.settled())
+                await mirror.follow_to(await registration.settled())
         except TimeoutError as error:
             trouble = (
                 registration.trouble

@@ -97,6 +97,26 @@ class Signal:
             self._waiters.discard(waiter)
 
 
+class Patience:
+    """Seconds to wait for an answer: few at first, so that a dead endpoint is soon left, twice as many after a failure.
+
+    Whoever is merely slow gets to answer in the end. Giving up on it after the same few seconds each time, and asking
+    again on another connection, is more work for it than the answer was, and a fleet that does so keeps it slow.
+    """
+
+    def __init__(self, first: float, most: float) -> None:
+        self.seconds = self.first = first
+        self._most = max(first, most)
+
+    def answered(self) -> None:
+        """Note that an answer came."""
+        self.seconds = max(self.seconds / 2, self.first)
+
+    def failed(self) -> None:
+        """Note that no answer came in time."""
+        self.seconds = min(self.seconds * 2, self._most)
+
+
 class Backoff:
     """Pauses of random length up to a bound that doubles ("full jitter"), so that a fleet doesn't return in step.
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
 
-from clusterd.aio import Backoff, Signal, level_for, run_together
+from clusterd.aio import Backoff, Patience, Signal, level_for, run_together
 from clusterd.errors import AgentStopped
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Compacted, EtcdError, Refused, TlsFailed, Unavailable
@@ -32,6 +33,7 @@ DEFAULT_TTL = 10
 # A probe makes etcd look at every node's key: 1,000 nodes that probe every 10 s cost it 100,000 keys a second. Larger
 # fleets probe more rarely, so that the cost of one agent's probes doesn't grow with the fleet.
 _KEYS_PER_SECOND = 100.0
+_LONGEST_LIST = 60.0
 
 
 class _Missed(Unavailable):
@@ -54,7 +56,9 @@ class Mirror:
         self._prefix = keyspace.nodes
         self._range_end = range_end(keyspace.nodes)
         self._view = FleetView(ttl, keyspace.node_id, time.monotonic())
-        self._patience = min(max(ttl / 6, 0.5), 5.0)
+        self._patience = Patience(min(max(ttl / 6, 0.5), 5.0), most=ttl)
+        self._list_patience = Patience(client.options.timeout, most=_LONGEST_LIST)
+        self._delivered = -math.inf
         self._feed = Feed()
         self._listeners: list[Callable[[Topology], None]] = []
         self._progress = Signal()
@@ -95,6 +99,10 @@ class Mirror:
         A revision at which nothing under `nodes/` changed counts as well: etcd is asked. Raises `AgentStopped`.
         """
         self._probe_now.set()
+        return await self.follow_to(revision)
+
+    async def follow_to(self, revision: int) -> Topology:
+        """Wait as `wait_for` does, for a revision that wrote a registration: the watch brings it, unasked."""
         while self.synced_revision < revision:
             if self._stopped:
                 raise AgentStopped(f"the agent stopped before it saw revision {revision}")
@@ -147,7 +155,12 @@ class Mirror:
 
     async def _list(self) -> None:
         sent = time.monotonic()
-        reply = await self._client.range(self._prefix, self._range_end)
+        try:
+            reply = await self._client.range(self._prefix, self._range_end, timeout=self._list_patience.seconds)
+        except Unavailable:
+            self._list_patience.failed()
+            raise
+        self._list_patience.answered()
         change = self._view.snapshot(reply, sent)
         self.synced_revision = reply.header.revision
         self._must_list = False
@@ -167,6 +180,7 @@ class Mirror:
 
     async def _read(self, watch: Watch) -> None:
         async for events in watch:
+            self._delivered = time.monotonic()
             self._backoff.reset()
             change = self._view.apply(events, time.monotonic())
             self.synced_revision = max(self.synced_revision, self.topology.revision)
@@ -179,17 +193,27 @@ class Mirror:
                 async with asyncio.timeout(interval * random.uniform(0.8, 1.0)):  # noqa: S311 - spreads load
                     await self._probe_now.wait()
             self._probe_now.clear()
-            await self._probe(watch)
-            self._backoff.reset()
+            sent = time.monotonic()
+            try:
+                await self._probe(watch, sent)
+            except Unavailable as error:
+                self._patience.failed()
+                if self._delivered < sent or isinstance(error, _Missed):
+                    raise
+                # It is busy, not dead: what it delivers meanwhile would be lost time, and a new watch more to do.
+                await asyncio.sleep(self._backoff.next())
+            else:
+                self._patience.answered()
+                self._backoff.reset()
 
-    async def _probe(self, watch: Watch) -> None:
+    async def _probe(self, watch: Watch, sent: float) -> None:
         """Compare what was applied with what etcd has, asking the member that serves the watch."""
-        known, sent = self.topology.revision, time.monotonic()
+        known = self.topology.revision
         request = range_request(
             self._prefix, self._range_end, sort_target="MOD", sort_order="DESCEND", limit=1, keys_only=True
         )
         reply = await self._client.call(
-            "/kv/range", request, decode_range, timeout=self._patience, endpoint=watch.endpoint
+            "/kv/range", request, decode_range, timeout=self._patience.seconds, endpoint=watch.endpoint
         )
         self.reached(sent)
         if self._view.rebuilt(reply.header, known):
@@ -201,7 +225,7 @@ class Mirror:
     async def _catch_up(self, reply: RangeReply, watch: Watch) -> None:
         """Give events that are under way their time; if they don't arrive, the watch is dead."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._patience.seconds):
                 while not self._agrees(reply):
                     await self._progress.wait()
         except TimeoutError as error:
@@ -222,7 +246,7 @@ class Mirror:
             if sent < self._view.last_reached + every:
                 continue
             with contextlib.suppress(EtcdError):
-                await self._client.range(self._prefix, timeout=self._patience)
+                await self._client.range(self._prefix, timeout=self._patience.seconds)
                 self.reached(sent)
 
     async def _keep_time(self) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clusterd.aio import Backoff, Deadline, Signal, level_for
+from clusterd.aio import Backoff, Deadline, Patience, Signal, level_for
 from clusterd.errors import NodeIdHeld, NodeReplaced
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import EtcdError, LeaseGone, Refused, TlsFailed
+from clusterd.etcd.errors import EtcdError, LeaseGone, Refused, TlsFailed, Unavailable
 from clusterd.etcd.lease import Lease
 from clusterd.etcd.messages import KeyValue
 from clusterd.keys import Keyspace
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # etcd looks for expired leases twice a second and deletes their keys through raft: a lapsed key may outlive its TTL so.
 _LAPSE_MARGIN = 2.0
+# Without a lease nothing is lost by waiting, and every grant that is given up on is one more for etcd to make.
+_LONGEST_GRANT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Registration:
         self._hold_deadline: Deadline | None = None
         self._wake = asyncio.Event()
         self._settled = Signal()
-        self._patience = min(max(ttl / 6, 0.5), 5.0)
+        self._patience = Patience(min(max(ttl / 6, 0.5), 5.0), most=ttl / 2)
+        self._grant_patience = Patience(client.options.timeout, most=_LONGEST_GRANT)
         self._backoff = Backoff(0.1, min(max(ttl / 6, 0.2), 3.0))
 
     @property
@@ -138,7 +141,7 @@ class Registration:
         lease, self._lease, self._placed = self._lease, None, None
         if lease is not None:
             try:
-                await lease.revoke(timeout=min(self._patience, 2.0))
+                await lease.revoke(timeout=min(self._patience.first, 2.0))
             except EtcdError as error:
                 log.warning("registration: not withdrawn (%s): it lapses within %d s", error, lease.ttl)
 
@@ -147,6 +150,7 @@ class Registration:
         lease = await self._living_lease()
         placed = self.revision > 0 or await self._place(lease)
         self._backoff.reset()
+        self._patience.answered()
         if placed:
             self.trouble = None
             self.session.renewed(lease.deadline)
@@ -155,11 +159,20 @@ class Registration:
 
     async def _living_lease(self) -> Lease:
         if self._lease is None:
-            self._lease = await Lease.grant(self._client, self._ttl, timeout=self._patience)
+            self._lease = await self._grant()
         elif time.monotonic() >= self._lease.due:
-            await self._lease.renew(timeout=self._patience)
+            await self._lease.renew(timeout=self._patience.seconds)
         self._on_renewed(self._lease.sent)
         return self._lease
+
+    async def _grant(self) -> Lease:
+        try:
+            lease = await Lease.grant(self._client, self._ttl, timeout=self._grant_patience.seconds)
+        except Unavailable:
+            self._grant_patience.failed()
+            raise
+        self._grant_patience.answered()
+        return lease
 
     async def _place(self, lease: Lease) -> bool:
         """Put the record under our lease; False while another instance's lease has not lapsed.
@@ -172,7 +185,7 @@ class Registration:
                 [ops.mod_revision_is(self._key, known)],
                 [ops.put(self._key, value, lease=lease.id)],
                 [ops.get(self._key)],
-                timeout=2 * self._patience,
+                timeout=max(lease.remaining / 2, self._patience.first),  # so that the lease can still be renewed
             )
             if reply.succeeded:
                 self._last_revision = reply.header.revision
@@ -219,6 +232,7 @@ class Registration:
             raise error
         log.log(level_for(error, self.trouble), "registration: %s; trying again", error)
         self.trouble = error
+        self._patience.failed()
         self.session.troubled()
         await asyncio.sleep(self._backoff.next())
 

@@ -25,6 +25,7 @@ Attempt = Callable[[Transport, str | None], Awaitable[T]]
 
 # Full jitter between the rounds: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 _FULL_JITTER = tenacity.wait_random_exponential(multiplier=0.05, max=1.0)
+_TOO_SHORT = 0.1  # the share of a call's time that is not worth a try: it would only cost the endpoint
 
 
 class Failover:
@@ -48,14 +49,18 @@ class Failover:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=_FULL_JITTER,
-            stop=tenacity.stop_before_delay(0.9 * seconds),  # what starts later can only time out
+            stop=tenacity.stop_before_delay((1 - _TOO_SHORT) * seconds),  # what starts later can only time out
             reraise=True,
         )
-        return await retrying(self._round, attempt, deadline, endpoint, login)
+        return await retrying(self._round, attempt, deadline, seconds, endpoint, login)
 
-    def failed(self, endpoint: str) -> None:
-        """Note that `endpoint` did not answer: others come first from now on."""
-        self.transports[endpoint].known = False
+    def failed(self, endpoint: str, *, slow: bool = False) -> None:
+        """Note that `endpoint` did not answer: others come first from now on.
+
+        One that broke a connection may be another etcd when it is back; one that was `slow` is still the same.
+        """
+        if not slow:
+            self.transports[endpoint].known = False
         self.pool.failed(endpoint)
 
     def check_cluster(self, transport: Transport, cluster_id: int) -> None:
@@ -68,25 +73,30 @@ class Failover:
                 cluster_id,
             )
 
-    async def _round(self, attempt: Attempt[T], deadline: Deadline, endpoint: str | None, login: bool) -> T:
+    async def _round(
+        self, attempt: Attempt[T], deadline: Deadline, seconds: float, endpoint: str | None, login: bool
+    ) -> T:
         candidates = self.pool.candidates() if endpoint is None else (endpoint,)
         strangers: Counter[int] = Counter()
         last: Unavailable | None = None
         for index, url in enumerate(candidates):
             # One part more than endpoints are left: even a single silent one gets a second try, on a new connection.
-            share = deadline.share(len(candidates) - index + 1)
+            # A try of a later round gets no less than one of the first: an endpoint that is slow would never make it.
+            share = deadline.share(len(candidates) - index + 1, floor=max(seconds / (len(candidates) + 1), 0.25))
+            if (last or self.trouble) and share < _TOO_SHORT * seconds:
+                break
             try:
                 answer = await self._on_endpoint(attempt, self.transports[url], share, login)
             except Unavailable as error:
                 self.trouble = last = last if last and isinstance(error, TlsFailed) else error
-                self.failed(url)
+                self.failed(url, slow=isinstance(error.__cause__, TimeoutError))
                 if isinstance(error, WrongCluster):
                     strangers[error.cluster_id] += 1
             else:
                 self.trouble = None
                 return answer
         self._adopt(strangers)
-        raise last or Unavailable("no etcd endpoint to try")
+        raise last or self.trouble or Unavailable("no etcd endpoint to try")
 
     async def _on_endpoint(self, attempt: Attempt[T], transport: Transport, seconds: float, login: bool) -> T:
         try:
@@ -111,7 +121,8 @@ class Failover:
     async def _introduce(self, transport: Transport) -> None:
         """Before the first call, and after a failure, make sure that this is an etcd, and of our cluster.
 
-        Afterwards would be too late: a write to the wrong cluster can't be taken back.
+        Afterwards would be too late: a write to the wrong cluster can't be taken back. Calls that start together ask
+        once.
         """
         async with transport.introduction:
             if transport.known:

@@ -112,6 +112,7 @@ class Transport(etcd3.AioClient):
         self.endpoint = endpoint
         self.introduction = asyncio.Lock()
         self.known = False  # whether version and cluster have been asked since the endpoint last failed
+        self.introduction = asyncio.Lock()  # held while they are being asked
 
     def _retrieve_version(self) -> None:
         """Assume a version instead of asking for it: a constructor must not block the loop."""
