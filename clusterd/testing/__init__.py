@@ -1,0 +1,21 @@
+"""Real etcds, and what can befall them: for the tests of clusterd and of gateways that embed it.
+
+Needs the extra `testing` (`pip install 'clusterd[testing]'`). Certificates are in `clusterd.testing.certs`.
+"""
+
+from __future__ import annotations
+
+from clusterd.testing.admin import AdminError, EtcdAdmin, KeyValue
+from clusterd.testing.binaries import EtcdBinary, etcd_binaries
+from clusterd.testing.cluster import EtcdCluster, EtcdServer, newest_etcd
+
+__all__ = [
+    "AdminError",
+    "EtcdAdmin",
+    "EtcdBinary",
+    "EtcdCluster",
+    "EtcdServer",
+    "KeyValue",
+    "etcd_binaries",
+    "newest_etcd",
+]

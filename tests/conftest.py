@@ -1,0 +1,89 @@
+"""Fixtures for all tests: real etcds in every version that the machine has, and a watch for leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from clusterd.testing import EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
+
+ETCD_VERSIONS = ("3.4", "3.5")
+"""The versions that the behavioural tests run against; further ones that are found are tested too."""
+
+
+def missing(reason: str) -> None:
+    """Skip the test because the machine lacks something; in CI, which has it all, fail it."""
+    if os.environ.get("TEST_REQUIRE_ALL") == "1":
+        pytest.fail(f"TEST_REQUIRE_ALL is set, and {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", params=sorted({*ETCD_VERSIONS, *(b.minor for b in etcd_binaries())}))
+def etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
+    """Each version of etcd in turn: a test that uses it, or `etcd`, runs against all."""
+    for binary in etcd_binaries():
+        if binary.minor == request.param:
+            return binary
+    missing(f"this machine has no etcd {request.param} with its etcdctl")
+    raise AssertionError("unreachable: missing() raises")
+
+
+@pytest.fixture
+async def etcd(etcd_binary: EtcdBinary) -> AsyncIterator[EtcdServer]:
+    """A fresh etcd of one member."""
+    async with EtcdServer(binary=etcd_binary) as server:
+        yield server
+
+
+@pytest.fixture
+async def etcd_cluster(etcd_binary: EtcdBinary) -> AsyncIterator[EtcdCluster]:
+    """A fresh etcd of three members."""
+    async with EtcdCluster(3, binary=etcd_binary) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves an asyncio task, a child process, or a socket or file that nobody closed."""
+    asynchronous = inspect.iscoroutinefunction(getattr(request.node, "obj", None))
+    if asynchronous:
+        request.getfixturevalue("no_leaked_task")
+    before = child_processes()
+    yield
+    leaked = child_processes() - before
+    assert not leaked, f"child processes outlived the test: {sorted(leaked)}"
+    if asynchronous:
+        gc.collect()  # what was never closed complains now, as a ResourceWarning and so as this test's error
+
+
+@pytest.fixture
+async def no_leaked_task() -> AsyncIterator[None]:
+    """Fail a test that leaves an asyncio task running. Set up first, so that every other fixture is gone by then."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)  # tasks that were cancelled at the very end get to notice
+    leaked = asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert not leaked, f"tasks outlived the test: {leaked}"
+
+
+def child_processes() -> set[tuple[int, str]]:
+    """Return the pid and the name of each child of this process; nothing where there is no /proc."""
+    if sys.platform != "linux":
+        return set()
+    return {child for path in Path("/proc").glob("[0-9]*/stat") if (child := _child_of_ours(path)) is not None}
+
+
+def _child_of_ours(stat: Path) -> tuple[int, str] | None:
+    try:
+        before, _, after = stat.read_text(errors="replace").rpartition(") ")
+    except OSError:  # it ended while we looked
+        return None
+    pid, _, name = before.partition(" (")
+    return (int(pid), name) if int(after.split()[1]) == os.getpid() else None
