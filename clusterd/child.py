@@ -18,6 +18,7 @@ from clusterd.errors import ClusterdError
 STOP_GRACE = 5.0
 """Seconds that a child has to end after SIGTERM, before it gets SIGKILL."""
 
+_LINE_LIMIT = 1 << 20  # bytes that a line of its output may have
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _children: weakref.WeakSet[Child] = weakref.WeakSet()
 
@@ -59,6 +60,7 @@ class Child:
                 stderr=stderr,
                 env=env,
                 start_new_session=True,
+                limit=_LINE_LIMIT,
             )
         except OSError as error:
             raise ChildError(f"{argv[0]} could not be started: {error}") from error

@@ -13,6 +13,12 @@ from pathlib import Path
 import pytest
 
 from clusterd.testing import EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
+from clusterd.testing.containers import docker_available
+from clusterd.testing.netns import PartitionableCluster, netns_available
+
+# Each container is removed by the test that started it; the helper that testcontainers would add for that is an image
+# that may be out of reach.
+os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
 ETCD_VERSIONS = ("3.4", "3.5")
 """The versions that the behavioural tests run against; further ones that are found are tested too."""
@@ -47,6 +53,29 @@ async def etcd_cluster(etcd_binary: EtcdBinary) -> AsyncIterator[EtcdCluster]:
     """A fresh etcd of three members."""
     async with EtcdCluster(3, binary=etcd_binary) as cluster:
         yield cluster
+
+
+@pytest.fixture
+async def partitionable_cluster(netns: None, etcd_binary: EtcdBinary) -> AsyncIterator[PartitionableCluster]:
+    """A fresh etcd of three members that can be cut off from each other, while clients reach them all."""
+    async with PartitionableCluster(binary=etcd_binary) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def docker() -> None:
+    """Skip where no Docker daemon answers (in CI: fail). For tests marked `containers`."""
+    available, reason = docker_available()
+    if not available:
+        missing(reason)
+
+
+@pytest.fixture(scope="session")
+def netns() -> None:
+    """Skip where network namespaces can't be had (in CI: fail). For tests marked `netns`."""
+    available, reason = netns_available()
+    if not available:
+        missing(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -57,10 +57,10 @@ class Client:
         request = range_request(key, range_end, **options)
         return await self.call("/kv/range", request, messages.decode_range, timeout=timeout)
 
-    async def put(self, key: bytes, value: bytes, *, lease: int = 0) -> Reply:
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0, timeout: float | None = None) -> Reply:
         """Write a key, bound to `lease` if one is given."""
         request = {"key": key, "value": value, "lease": lease}
-        return await self.call("/kv/put", request, messages.decode_reply)
+        return await self.call("/kv/put", request, messages.decode_reply, timeout=timeout)
 
     async def delete(self, key: bytes) -> bool:
         """Delete a key; returns whether it was there."""

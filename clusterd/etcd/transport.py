@@ -211,7 +211,8 @@ def _tls_reason(error: BaseException | None) -> str | None:
         error = getattr(error, "certificate_error", error)
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"{error.verify_message.rstrip('.').lower()}: check the CA file and the host name"
-        if isinstance(error, ssl.SSLError) and error.reason:
-            return f"{error.reason.replace('_', ' ').lower()}: check the certificates, and that the endpoint is https"
+        reason = getattr(error, "reason", None) if isinstance(error, ssl.SSLError) else None
+        if reason:
+            return f"{reason.replace('_', ' ').lower()}: check the certificates, and that the endpoint is https"
         error = error.__cause__ or getattr(error, "os_error", None)
     return None

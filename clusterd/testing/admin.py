@@ -135,6 +135,16 @@ class EtcdAdmin:
         """Return what the member says of itself: version, leader, raft term, size of its data."""
         return await self.call("maintenance/status")
 
+    async def answers(self) -> bool:
+        """Return whether the member answers at all, be it with a refusal."""
+        try:
+            await self.status()
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        except AdminError:
+            return True
+        return True
+
     async def alarms(self) -> list[str]:
         """Return the alarms that are raised, such as `NOSPACE`."""
         answer = await self.call("maintenance/alarm", {"action": "GET"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterable, Sequence
@@ -14,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from clusterd.aio import plain_errors
-from clusterd.child import Child
-from clusterd.errors import ClusterdError, UsageError
+from clusterd.errors import ClusterdError, UsageError, WaitTimeout
 from clusterd.etcd.embedded import EtcdNotFound
 from clusterd.etcd.process import START_TIMEOUT, EtcdPortInUse, EtcdProcess, Member, free_ports
 from clusterd.testing.admin import AdminError, EtcdAdmin
 from clusterd.testing.binaries import EtcdBinary, etcd_binaries
+from clusterd.testing.tools import run_tool
 
 if TYPE_CHECKING:
     from clusterd.testing.certs import Certificates
 
 _PORT_TRIES = 5
-_TOOL_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_TOOL_ENVIRONMENT = {"ETCDCTL_API": "3"}  # and nothing else that changes what etcdctl does
 
 
 class EtcdCluster:
@@ -115,11 +115,11 @@ class EtcdCluster:
             member.resume()
 
     async def wipe(self, *, new_cluster_id: bool = False) -> None:
-        """Lose all data: stop, start empty on the same ports; auth is off again.
+        """Lose all data: kill, start empty on the same ports; auth is off again.
 
         etcd makes the cluster id from the addresses and a token, so it stays the same unless a new one is asked for.
         """
-        await self.stop()
+        await self.kill()
         self._forget(new_cluster_id=new_cluster_id)
         self.login_as("", "")
         await self.start()
@@ -128,18 +128,20 @@ class EtcdCluster:
         """Save a snapshot of all keys; return the file, which goes away with this cluster."""
         self._generation += 1
         path = self.directory / f"snapshot-{self._generation}.db"
-        await self._run(self.binary.etcdctl, *self._etcdctl_flags(), "snapshot", "save", os.fspath(path))
+        arguments = [*self._etcdctl_flags(), "snapshot", "save", str(path)]
+        await run_tool([self.binary.etcdctl, *arguments], env=_TOOL_ENVIRONMENT)
         return path
 
     async def restore(self, snapshot: Path, *, new_cluster_id: bool = False) -> None:
         """Go back to a snapshot, revision and all, on the same ports. The cluster id: see `wipe`.
 
-        Raises `ClusterdError` if the snapshot can't be restored.
+        Raises `ToolFailed` if the snapshot can't be restored.
         """
-        await self.stop()
+        await self.kill()
         self._forget(new_cluster_id=new_cluster_id)
         for member in self.members:
-            await self._run(self.binary.snapshot_tool, *_restore_arguments(member, snapshot))
+            arguments = _restore_arguments(member, snapshot)
+            await run_tool([self.binary.snapshot_tool, *arguments], env=_TOOL_ENVIRONMENT)
         await self.start()
 
     async def compact(self, revision: int = 0) -> int:
@@ -151,10 +153,24 @@ class EtcdCluster:
 
         Raises `ClusterdError` if none is known.
         """
-        leaders = [claim for claim in await asyncio.gather(*map(self._claim, range(self._size))) if claim]
-        if not leaders:
+        leader = await self._leader()
+        if leader is None:
             raise ClusterdError("no member that answers says that it is the leader")
-        return max(leaders)[1]
+        return leader
+
+    async def wait_leader(self, *, other_than: int | None = None, timeout: float = START_TIMEOUT) -> int:
+        """Wait until there is a leader, one `other_than` that member; return its index in `members`.
+
+        A write just after a leader died is lost with it, and answered only after etcd's own time-out: this waits first.
+        Raises `WaitTimeout` after `timeout` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while (leader := await self._leader()) is None or leader == other_than:  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise WaitTimeout(f"no leader, other than member {other_than}, within {timeout:g} s") from None
+        return leader
 
     async def enable_auth(self, user: str = "root", password: str = "root", *, token_ttl: int = 300) -> None:  # noqa: S107
         """Turn auth on, with `user` as an administrator; tokens lapse `token_ttl` seconds after their last use.
@@ -247,16 +263,9 @@ class EtcdCluster:
         user, password = self.admin.credentials
         return [*flags, f"--user={user}", f"--password={password}"] if user else flags
 
-    async def _run(self, tool: Path, *arguments: str) -> None:
-        output = self.directory / "tool.log"
-        with output.open("wb") as log:
-            child = await Child.spawn([tool, *arguments], env={"ETCDCTL_API": "3"}, stdout=log, stderr=log)
-        try:
-            code = await asyncio.wait_for(child.wait(), _TOOL_SECONDS)
-        finally:
-            await child.kill()
-        if code:
-            raise ClusterdError(f"{tool.name} {arguments[-1]} failed with code {code}: {output.read_text()}")
+    async def _leader(self) -> int | None:
+        claims = await asyncio.gather(*(self._claim(number) for number in range(self._size)))
+        return max(filter(None, claims), default=(0, None))[1]
 
     async def _claim(self, number: int) -> tuple[int, int] | None:
         if not self.members[number].running:
@@ -336,7 +345,7 @@ def _restore_arguments(process: EtcdProcess, snapshot: Path) -> list[str]:
         f"--initial-cluster={member.initial_cluster}",
         f"--initial-cluster-token={member.token}",
         f"--initial-advertise-peer-urls={member.peer_url}",
-        os.fspath(snapshot),
+        str(snapshot),
     ]
 
 
