@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from clusterd.agent import Agent
+from clusterd.election import Candidate, Election, Term
 from clusterd.errors import (
     AgentStopped,
     ClusterdError,
+    Deposed,
     InvalidAddress,
     InvalidNodeId,
+    InvalidOfficeName,
     NodeIdHeld,
     NodeReplaced,
     RecordTooLarge,
@@ -25,12 +28,16 @@ __all__ = [
     "TLS",
     "Agent",
     "AgentStopped",
+    "Candidate",
     "Change",
     "Changes",
     "ClusterdError",
+    "Deposed",
+    "Election",
     "EtcdOptions",
     "InvalidAddress",
     "InvalidNodeId",
+    "InvalidOfficeName",
     "Node",
     "NodeIdHeld",
     "NodeReplaced",
@@ -38,6 +45,7 @@ __all__ = [
     "RecordTooLarge",
     "Session",
     "SessionState",
+    "Term",
     "Topology",
     "Update",
     "UsageError",

@@ -69,6 +69,23 @@ async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
             group.create_task(coroutine, name=name)
 
 
+@contextlib.asynccontextmanager
+async def beside(coroutine: Coroutine[Any, Any, Any], *, name: str) -> AsyncIterator[asyncio.Task[Any]]:
+    """Run one coroutine in a task of that name while the body runs; at its end it is cancelled and awaited.
+
+    Unlike a task group this leaves the body's errors as they are. If the coroutine fails, that is raised after the
+    body, unless the body failed itself.
+    """
+    task = asyncio.create_task(coroutine, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
 def level_for(error: Exception, last: Exception | None) -> int:
     """Return the level to log a failed attempt at: a loop that fails in the same way again says so once."""
     return logging.DEBUG if str(error) == str(last) else logging.WARNING
