@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from clusterd.aio import Backoff, beside, plain_errors, run_together
+from clusterd.aio import Backoff, beside, run_together
 from clusterd.election.ballot import Office
 from clusterd.election.gate import Gate
 from clusterd.election.loss import Loss
@@ -59,7 +59,7 @@ class Candidacy:
         self.loss = Loss(office.title, lease.deadline - self._margin)
 
     async def elected(self, settle: float) -> None:
-        """Wait until the office is ours, and make sure of it: own key and lease are looked at again, in etcd.
+        """Wait until the office is ours, and make sure of it: our key, with its lease, is read again from etcd.
 
         Only the candidate right before us is watched: a handover wakes one. If the last of them went without
         resigning, `settle` seconds pass first.
@@ -145,12 +145,15 @@ class Candidacy:
         await self._client.txn([self.guard()], [ops.delete(self.key), resignation], [], timeout=_LEAVE_SECONDS)
 
     async def _make_sure(self) -> _Standing:
-        """Renew the lease and look at the queue, at the same time. Raises `Deposed` if our key or lease is gone."""
-        async with plain_errors(), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._renew(), name=f"renewal for {self.office}")
-            standing = await self._look()
-        if standing.own is None or standing.own.create_revision != self.fence:
+        """Look at the queue, and raise `Deposed` if our key isn't there, bound to our lease, or the clock says so.
+
+        The lease needs no look of its own: etcd deletes a lease's keys in the step that ends it.
+        """
+        standing = await self._look()
+        own = standing.own
+        if own is None or (own.create_revision, own.lease) != (self.fence, self._lease.id):
             raise Deposed("its key is gone")
+        self.loss.check()
         return standing
 
     async def _look(self) -> _Standing:
