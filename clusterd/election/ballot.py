@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from clusterd.etcd import ops
 from clusterd.etcd.messages import KeyValue
-from clusterd.etcd.ops import Op
+from clusterd.etcd.ops import range_request
 from clusterd.keys import Keyspace, range_end
 
 
@@ -71,13 +71,13 @@ class Office:
         """The key of the candidate that has this lease."""
         return self.prefix + f"{lease:x}".encode()
 
-    def holder(self) -> Op:
-        """Read the candidate who has been there for longest."""
-        return ops.get(self.prefix, self.range_end, sort_target="CREATE", sort_order="ASCEND", limit=1)
+    def holder(self) -> dict[str, Any]:
+        """The range of the candidate who has been there for longest."""
+        return range_request(self.prefix, self.range_end, sort_target="CREATE", sort_order="ASCEND", limit=1)
 
-    def last_before(self, revision: int) -> Op:
-        """Read the last of the candidates who came before `revision`."""
-        return ops.get(
+    def last_before(self, revision: int) -> dict[str, Any]:
+        """The range of the last of the candidates who came before `revision`."""
+        return range_request(
             self.prefix,
             self.range_end,
             max_create_revision=revision - 1,

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from clusterd.aio import Backoff, beside, run_together
 from clusterd.election.ballot import Office
@@ -18,9 +18,9 @@ from clusterd.election.presence import insist, until_gone
 from clusterd.errors import Deposed
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import EtcdError, LeaseGone
+from clusterd.etcd.errors import EtcdError, LeaseGone, NoSpace, Refused
 from clusterd.etcd.lease import Lease, call_seconds
-from clusterd.etcd.messages import KeyValue, TxnReply
+from clusterd.etcd.messages import KeyValue, RangeReply, TxnReply
 from clusterd.etcd.ops import Op
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Candidacy:
             return
         self._released = True
         try:
-            await (self._hand_over() if self._elected else self._lease.revoke(timeout=_LEAVE_SECONDS))
+            await self._give_back()
         except EtcdError as error:
             log.warning("%s: not given up (%s): it lapses within %d s", self.office, error, self._lease.ttl)
 
@@ -140,6 +140,13 @@ class Candidacy:
         finally:
             self.loss.set("nothing watches over it any more")
 
+    async def _give_back(self) -> None:
+        """Hand the office over, or leave the queue; ending the lease works also where etcd takes no writes."""
+        if self._elected:
+            with contextlib.suppress(Refused):
+                return await self._hand_over()
+        return await self._lease.revoke(timeout=_LEAVE_SECONDS)
+
     async def _hand_over(self) -> None:
         resignation = ops.put(self.office.key, str(self.fence).encode(), lease=self._lease.id)
         await self._client.txn([self.guard()], [ops.delete(self.key), resignation], [], timeout=_LEAVE_SECONDS)
@@ -157,11 +164,17 @@ class Candidacy:
         return standing
 
     async def _look(self) -> _Standing:
-        questions = [ops.get(self.key), self.office.last_before(self.fence), ops.get(self.office.key)]
-        reply = await self._client.txn([], questions, [], timeout=self._patience)
-        own, ahead, resigned = (reply.found(index) for index in range(3))
+        replies = await self._read({"key": self.key}, self.office.last_before(self.fence), {"key": self.office.key})
+        own, ahead, resigned = (reply.kvs[0] if reply.kvs else None for reply in replies)
         text = resigned.value.decode(errors="replace") if resigned else ""
-        return _Standing(reply.header.revision, own, ahead, int(text) if text.isdecimal() else 0)
+        return _Standing(replies[0].header.revision, own, ahead, int(text) if text.isdecimal() else 0)
+
+    async def _read(self, *ranges: dict[str, Any]) -> list[RangeReply]:
+        try:
+            reply = await self._client.txn([], [ops.get(**each) for each in ranges], [], timeout=self._patience)
+        except NoSpace:  # a full etcd may refuse all transactions, and still lets everybody read
+            return [await self._client.range(**each, timeout=self._patience) for each in ranges]
+        return [response.response_range or RangeReply() for response in reply.responses]
 
     async def _renew(self) -> None:
         try:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Literal
 
-from clusterd.aio import Backoff
+from clusterd.aio import Backoff, level_for
 from clusterd.election.ballot import Office
 from clusterd.election.candidacy import Candidacy, stand_for
 from clusterd.election.gate import Gate
@@ -16,7 +16,7 @@ from clusterd.election.loss import Deposing
 from clusterd.election.term import Term
 from clusterd.errors import Deposed, UsageError
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import LeaseGone, TlsFailed, Unavailable
+from clusterd.etcd.errors import LeaseGone, NoSpace, TlsFailed, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +57,16 @@ class Contest:
 
     async def _won(self) -> tuple[Candidacy, contextlib.AsyncExitStack]:
         """Return an elected candidacy, and the stack on which it is entered."""
-        backoff = Backoff(0.1, 2.0)
+        backoff, last = Backoff(0.1, 2.0), None
         while True:
             await self._gate.opened()
             try:
                 return await self._stand()
             except TlsFailed:
                 raise
-            except (Deposed, LeaseGone, Unavailable) as error:
-                log.info("%s: not elected (%s); standing again", self._office, error)
+            except (Deposed, LeaseGone, NoSpace, Unavailable) as error:
+                log.log(level_for(error, last), "%s: not elected: %s; standing again", self._office, error)
+                last = error
             await asyncio.sleep(backoff.next())
 
     async def _stand(self) -> tuple[Candidacy, contextlib.AsyncExitStack]:

@@ -64,9 +64,8 @@ async def depose(client: Client, leader: Candidate) -> bool:
 
 async def read_holder(client: Client, office: Office) -> tuple[Candidate | None, int]:
     """Return who holds an office, and the revision at which that was so. Raises `EtcdError`."""
-    reply = await client.txn([], [office.holder()], [])
-    found = reply.found()
-    return (Candidate.of(found) if found else None), reply.header.revision
+    reply = await client.range(**office.holder())
+    return (Candidate.of(reply.kvs[0]) if reply.kvs else None), reply.header.revision
 
 
 async def observe(client: Client, office: Office) -> AsyncIterator[Candidate | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -117,3 +117,9 @@ async def grand_stage(etcd_cluster: Any) -> AsyncIterator[Stage]:
     """Contenders on a fresh etcd of three members."""
     async with AsyncExitStack() as stack:
         yield Stage(etcd_cluster, stack)
+
+
+@pytest.fixture
+def stage_on() -> Callable[[Any, AsyncExitStack], Stage]:
+    """Make a stage on an etcd that the test set up by itself."""
+    return Stage

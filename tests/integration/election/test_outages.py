@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
-from clusterd.testing import EtcdServer, TcpProxy, eventually, never
+import pytest
+
+from clusterd.testing import AdminError, EtcdBinary, EtcdServer, TcpProxy, eventually, never
 
 TTL = 2
 
@@ -89,6 +92,24 @@ async def test_candidates_that_met_a_silent_etcd_are_one_each_when_it_speaks_aga
         return len(keys) == 3 and sum(contender.leads for contender in contenders) == 1
 
     await eventually(one_leads_and_all_stand)
+
+
+async def test_a_full_etcd_takes_no_candidates_and_still_lets_the_office_pass_on(
+    etcd_binary: EtcdBinary, stage_on: Any
+) -> None:
+    async with AsyncExitStack() as stack:
+        etcd = await stack.enter_async_context(EtcdServer(binary=etcd_binary, quota_bytes=8 * 1024 * 1024))
+        stage = stage_on(etcd, stack)
+        leader, follower = await stage.leader(), await stage.waiting()
+        with pytest.raises(AdminError):
+            while True:
+                await etcd.admin.put("/filler", b"x" * 500_000)
+        latecomer = await stage.contender()
+        await never(lambda: follower.leads or latecomer.leads or not leader.leads, 2 * TTL)
+        await leader.leave()
+        await follower.elected()
+        assert follower.leads
+        assert not latecomer.task.done()
 
 
 async def test_data_that_was_lost_ends_the_term_and_the_election_begins_anew(etcd: EtcdServer, stage: Any) -> None:
