@@ -104,7 +104,7 @@ class Candidacy:
 
         A leader's resignation is recorded with the deletion of the key, in one step: the next one need not settle.
         """
-        self.loss.set(reason)
+        self.loss.set(reason, by_choice=True)
         if self._released:
             return
         self._released = True

@@ -11,6 +11,9 @@ from typing import Self
 from clusterd.aio import Signal
 from clusterd.errors import Deposed
 
+Listener = Callable[[bool], object]
+"""Called at a loss, with whether it is one by choice."""
+
 
 class Loss:
     """Happens once: when it is `set`, or when the monotonic clock reaches `deadline`, whichever is first.
@@ -24,7 +27,7 @@ class Loss:
         self._deadline = deadline
         self._reason = ""
         self._signal = Signal()
-        self._listeners: list[Callable[[], object]] = []
+        self._listeners: list[Listener] = []
 
     @property
     def deadline(self) -> float:
@@ -48,13 +51,13 @@ class Loss:
             await self._signal.wait()
         return self.reason
 
-    def set(self, reason: str) -> None:
-        """Let it happen now. The first reason stays."""
+    def set(self, reason: str, *, by_choice: bool = False) -> None:
+        """Let it happen now, as a resignation if `by_choice`. The first reason stays."""
         if self._reason:
             return
         self._reason, self._deadline = self.reason or reason, min(self._deadline, time.monotonic())
         for listener in tuple(self._listeners):
-            listener()
+            listener(by_choice)
         self._signal.fire()
 
     def error(self) -> Deposed:
@@ -71,8 +74,8 @@ class Loss:
         self.check()
         self._deadline = deadline
 
-    def on_set(self, listener: Callable[[], object]) -> Callable[[], None]:
-        """Call `listener` when it is `set`; returns what takes the listener off again."""
+    def on_set(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(by_choice)` when it is `set`; returns what takes the listener off again."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -80,7 +83,7 @@ class Loss:
 class Deposing:
     """A context whose body is cancelled at a loss, and which raises `Deposed` in place of that cancellation.
 
-    The body is not cancelled where it caused the loss itself: it resigned, or got `Deposed` from a call.
+    A body that resigns of its own goes on.
     """
 
     def __init__(self, loss: Loss) -> None:
@@ -89,6 +92,7 @@ class Deposing:
         self._cancelling = 0
         self._fired = False
         self._forget: Callable[[], None] = lambda: None
+        self._soon: asyncio.Handle | None = None
 
     def __enter__(self) -> Self:
         self._loss.check()
@@ -96,20 +100,28 @@ class Deposing:
         if self._task is None:
             raise RuntimeError("a term is entered in a task")
         self._cancelling = self._task.cancelling()
-        self._forget = self._loss.on_set(self._cancel)
+        self._forget = self._loss.on_set(self._lost)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._forget()
+        if self._soon is not None:
+            self._soon.cancel()
         if not self._fired or self._task is None:
             return
         still_cancelled = self._task.uncancel() > self._cancelling
         if isinstance(error, asyncio.CancelledError) and not still_cancelled:
             raise self._loss.error() from error
 
+    def _lost(self, by_choice: bool) -> None:
+        if asyncio.current_task() is not self._task:
+            self._cancel()
+        elif not by_choice:  # a call of the body's own found out, and raises Deposed: that may yet be swallowed
+            self._soon = asyncio.get_running_loop().call_soon(self._cancel)
+
     def _cancel(self) -> None:
-        if self._task is not None and asyncio.current_task() is not self._task:
+        if self._task is not None:
             self._fired = True
             self._task.cancel()

@@ -15,19 +15,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 
 from clusterd.etcd.client import Client
+from clusterd.etcd.messages import Event
 from clusterd.etcd.options import EtcdOptions
+from clusterd.etcd.process import EtcdProcess
 from clusterd.testing import AdminError, EtcdBinary, EtcdCluster
 from tests.chaos.candidate import REGISTER
 from tests.chaos.competitor import Competitor
 from tests.chaos.history import History, Landed, Tenure
 
-PREFIX = b"/elections/chaos/"
-_LANDED_SECONDS = 10.0
+OFFICE = b"/elections/chaos"
+_READ_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +104,22 @@ class Chaos:
 
     async def depose_the_leader(self) -> None:
         with contextlib.suppress(AdminError, aiohttp.ClientError, TimeoutError):
-            standing = await self._cluster.admin.range(PREFIX)
+            standing = await self._cluster.admin.range(OFFICE + b"/")
             if standing:
                 await self._cluster.admin.delete(min(standing, key=lambda kv: kv.create_revision).key)
 
     async def _revoke(self, choose: Callable[[list[int]], int]) -> None:
         with contextlib.suppress(AdminError, aiohttp.ClientError, TimeoutError):
-            standing = await self._cluster.admin.range(PREFIX)
+            standing = await self._cluster.admin.range(OFFICE + b"/")
             leases = [kv.lease for kv in sorted(standing, key=lambda kv: kv.create_revision)]
             if leases:
                 await self._cluster.admin.lease_revoke(choose(leases))
 
-    async def _pause(self, members: Sequence[object]) -> None:
-        chosen = [member for member in self._cluster.members if member in members]
-        for member in chosen:
+    async def _pause(self, members: Sequence[EtcdProcess]) -> None:
+        for member in members:
             member.pause()
         await asyncio.sleep(self._rng.uniform(0.2, 2.0 * self._ttl))
-        for member in chosen:
+        for member in members:
             member.resume()
 
 
@@ -147,24 +148,46 @@ async def contend(rules: Rules, binary: EtcdBinary | None = None) -> tuple[Histo
 
 async def read_etcd(cluster: EtcdCluster, history: History) -> None:
     """Add what etcd saw: every key of the office and every write, from its first revision on."""
+    record = _EtcdRecord()
     async with Client(EtcdOptions.of(cluster.endpoints)) as client:
         last = await cluster.admin.put("/chaos/end")
-        deleted: dict[bytes, int] = {}
-        created: dict[int, bytes] = {}
-        async with asyncio.timeout(_LANDED_SECONDS), client.watch(b"/", b"0", start_revision=1) as watch:
+        async with asyncio.timeout(_READ_SECONDS), client.watch(b"/", b"0", start_revision=1) as watch:
             async for events in watch:
                 for event in events:
-                    kv = event.kv
-                    if kv.key == REGISTER.encode():
-                        text = kv.value.decode()
-                        history.landed.append(Landed(text, int(text.split()[0]), kv.mod_revision))
-                    elif kv.key.startswith(PREFIX) and event.type == "DELETE":
-                        deleted[kv.key] = kv.mod_revision
-                    elif kv.key.startswith(PREFIX):
-                        created[kv.create_revision] = kv.key
+                    record.add(event)
                 if events[-1].kv.mod_revision >= last:
                     break
-        history.tenures = [Tenure(fence, deleted.get(key, 0)) for fence, key in created.items()]
+    history.landed = record.landed
+    history.tenures = record.tenures()
+
+
+@dataclass(slots=True)
+class _EtcdRecord:
+    """What etcd's own history says, event by event."""
+
+    landed: list[Landed] = field(default_factory=list)
+    created: dict[int, bytes] = field(default_factory=dict)
+    deleted: dict[bytes, int] = field(default_factory=dict)
+    resigned: set[int] = field(default_factory=set)
+
+    def add(self, event: Event) -> None:
+        kv = event.kv
+        if kv.key == REGISTER.encode():
+            text = kv.value.decode()
+            self.landed.append(Landed(text, int(text.split()[0]), kv.mod_revision))
+        elif kv.key.startswith(OFFICE + b"/"):
+            if event.type == "DELETE":
+                self.deleted[kv.key] = kv.mod_revision
+            else:
+                self.created[kv.create_revision] = kv.key
+        elif kv.key == OFFICE and event.type == "PUT":
+            self.resigned.add(int(kv.value))
+
+    def tenures(self) -> list[Tenure]:
+        return [
+            Tenure(fence, self.deleted.get(key, 0), resigned=fence in self.resigned)
+            for fence, key in self.created.items()
+        ]
 
 
 def describe(history: History, faults: Counter[str]) -> str:
@@ -181,9 +204,8 @@ def describe(history: History, faults: Counter[str]) -> str:
             f"seconds from a term's end to the next begin: least {min(margins):.4f}, "
             f"median {statistics.median(margins):.4f}, most {max(margins):.4f}"
         )
-        expired = history.margins_after("its lease could not be renewed in time")
-        if expired:
-            lines.append(f"after a local step-down by the clock: least {min(expired):.3f} of {len(expired)}")
+    if expired := history.expiry_margins():
+        lines.append(f"of those where the lease expired: least {min(expired):.3f}, of {len(expired)}")
     return "\n".join([*lines, *history.problems()])
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+EXPIRED = "its lease could not be renewed in time"
+
 
 @dataclass(frozen=True, slots=True)
 class TermSpan:
@@ -39,6 +41,7 @@ class Tenure:
 
     fence: int
     deleted: int = 0
+    resigned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,11 @@ class History:
         """Return the seconds between each term's end and the next one's begin."""
         return [after.begin - before.end for before, after in pairwise(self._by_begin())]
 
-    def margins_after(self, reason: str) -> list[float]:
-        """Return the margins after the terms that ended for this reason."""
-        ends = [term.reason for term in self._by_begin()]
-        return [margin for margin, end in zip(self.margins(), ends, strict=False) if end == reason]
+    def expiry_margins(self) -> list[float]:
+        """Return the margins after terms that the leader's clock ended, and whose office etcd passed on by expiry."""
+        resigned = {tenure.fence for tenure in self.tenures if tenure.resigned}
+        ends = zip(self._by_begin(), self.margins(), strict=False)
+        return [margin for term, margin in ends if term.reason == EXPIRED and term.fence not in resigned]
 
     def _by_begin(self) -> Sequence[TermSpan]:
         return sorted(self.terms, key=lambda term: term.begin)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.history import History, Landed, Tenure, TermSpan, Write
+from tests.chaos.history import EXPIRED, History, Landed, Tenure, TermSpan, Write
 
 
 def good() -> History:
@@ -22,6 +22,15 @@ def good() -> History:
 def test_a_good_history_has_no_problems() -> None:
     assert good().problems() == []
     assert good().margins() == [pytest.approx(0.1)]
+
+
+def test_the_margin_of_an_expiry_is_measured_only_where_nobody_resigned() -> None:
+    history = good()
+    assert history.expiry_margins() == []
+    history.terms[0] = replace(history.terms[0], reason=EXPIRED)
+    assert history.expiry_margins() == [pytest.approx(0.1)]
+    history.tenures[0] = replace(history.tenures[0], resigned=True)
+    assert history.expiry_margins() == []
 
 
 def test_a_write_without_an_answer_may_be_there_or_not() -> None:

@@ -111,11 +111,24 @@ async def test_a_body_that_swallows_the_cancellation_ends_as_it_likes() -> None:
     assert task.cancelling() == 0
 
 
-async def test_a_body_that_causes_the_loss_itself_goes_on() -> None:
+async def test_a_body_that_resigns_goes_on() -> None:
     loss = loss_in(100)
     with Deposing(loss):
-        loss.set("resigned")
+        loss.set("resigned", by_choice=True)
         await asyncio.sleep(0.01)
+
+
+async def test_a_body_that_finds_out_itself_is_cancelled_unless_it_leaves_at_once() -> None:
+    loss = loss_in(100)
+    with pytest.raises(ValueError, match="told"), Deposing(loss):
+        loss.set("a write was refused")
+        raise ValueError("told")
+    await asyncio.sleep(0.01)
+
+    loss = loss_in(100)
+    with pytest.raises(Deposed, match="a write was refused"), Deposing(loss):
+        loss.set("a write was refused")
+        await asyncio.sleep(5)
 
 
 async def test_what_is_lost_already_is_not_entered() -> None:
