@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import random
 import re
-import signal
 import statistics
 import time
 from collections import Counter
@@ -109,7 +108,7 @@ async def bare_handovers(client: Client, peer: Client, rounds: int) -> list[floa
 
 
 async def etcdctl_handovers(etcd: EtcdServer, rounds: int) -> list[float]:
-    """The same between two `etcdctl elect`: from SIGINT until the next one says that it is elected."""
+    """The same between two `etcdctl elect`: from SIGTERM until the next one says that it is elected."""
     took = []
     command = (str(etcd.binary.etcdctl), f"--endpoints={etcd.endpoint}", "elect", "/elections/etcdctl")
     async with AsyncExitStack() as stack:
@@ -122,10 +121,10 @@ async def etcdctl_handovers(etcd: EtcdServer, rounds: int) -> list[float]:
             await eventually(lambda: _standing(etcd, "etcdctl", 2))
             await asyncio.sleep(0.05)
             began = time.perf_counter()
-            leader._started().send_signal(signal.SIGINT)  # noqa: SLF001 - it has no public way to interrupt
+            resigning = asyncio.create_task(leader.terminate())
             await follower.wait_for_line(f"^{number}$")
             took.append(time.perf_counter() - began)
-            await leader.kill()
+            await resigning
             leader = follower
     return took
 
@@ -214,7 +213,7 @@ async def main(rounds: int, kills: int, count: int) -> None:
             bare = report("bare recipe, two round trips", await bare_handovers(*pair, rounds))
             report("clusterd: resign to the next body", await handovers(*pair, rounds), bare)
             report("bare recipe again", await bare_handovers(*pair, rounds), bare)
-        report("etcdctl elect: SIGINT to the next line", await etcdctl_handovers(etcd, max(5, rounds // 10)), bare)
+        report("etcdctl elect: SIGTERM to the next line", await etcdctl_handovers(etcd, max(5, rounds // 10)), bare)
         ttl = 2
         report(f"SIGKILL to the next body, TTL {ttl} s", await vacancies(etcd, kills, ttl))
         per_handover = await herd(etcd, count, 20)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from clusterd.aio import Backoff, beside, run_together
+from clusterd.aio import Backoff, beside, level_for, run_together
 from clusterd.election.ballot import Office
 from clusterd.election.gate import Gate
 from clusterd.election.loss import Loss
@@ -184,14 +184,17 @@ class Candidacy:
         self.loss.prolong(self._lease.deadline - self._margin)
 
     async def _renew_for_ever(self) -> NoReturn:
-        backoff = Backoff(0.1, self._patience)
+        """Renew in time; whatever etcd answers instead, only the clock or a lease that is gone end the term."""
+        backoff, last = Backoff(0.1, self._patience), None
         while True:
             await asyncio.sleep(max(0.0, self._lease.due - time.monotonic()))
             try:
                 await self._renew()
                 backoff.reset()
+                last = None
             except EtcdError as error:
-                log.warning("%s: lease not renewed: %s; trying again", self.office, error)
+                log.log(level_for(error, last), "%s: lease not renewed: %s; trying again", self.office, error)
+                last = error
                 await asyncio.sleep(backoff.next())
 
     async def _keep_time(self) -> NoReturn:
