@@ -76,6 +76,8 @@ class Agent:
         self._keyspace = Keyspace(prefix)
         self._ttl = check_ttl(ttl)
         self._replace = replace
+        if not start_timeout > 0:
+            raise UsageError(f"start_timeout {start_timeout} is out of range: give a number of seconds above 0")
         self._start_timeout = start_timeout
         self._first = Node(
             id=node,

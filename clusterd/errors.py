@@ -35,6 +35,10 @@ class RecordTooLarge(UsageError):
     """A record over the size that may be written under `nodes/`."""
 
 
+class InvalidKey(UsageError, TypeError):
+    """A key to be routed that is neither a str nor bytes, or a str that UTF-8 can't carry."""
+
+
 class NothingMatched(ClusterdError):
     """A selector or an id matched no node."""
 

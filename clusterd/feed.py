@@ -40,8 +40,9 @@ class Changes(AsyncIterator[Change]):
         if len(self._waiting) >= self._limit:
             change = Change.between(self._waiting[0].before, change.after)
             self._waiting.clear()
-        self._waiting.append(change)
-        self._signal.fire()
+        if change:
+            self._waiting.append(change)
+            self._signal.fire()
 
     def close(self) -> None:
         """End the iteration once the reader has had what is waiting."""

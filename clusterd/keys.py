@@ -45,6 +45,11 @@ def range_end(prefix: bytes) -> bytes:
     return stripped[:-1] + bytes([stripped[-1] + 1])
 
 
+def _shown(char: str) -> str:
+    """Escape a character that can't be shown, otherwise than a byte that isn't UTF-8 (`\\x85` is one)."""
+    return char if char.isprintable() else f"\\U{ord(char):08x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Keyspace:
     """The keys below one prefix, `/` by default; several fleets can share an etcd under several prefixes."""
@@ -97,10 +102,11 @@ class Keyspace:
     def node_id(self, key: bytes) -> str:
         """Return the node id that a key under `nodes/` names, as text that can always be shown.
 
-        Other writers may have put keys there that are no node id of ours, not even UTF-8: those bytes come back
-        escaped, so that they are visible and harmless.
+        Other writers may have put keys there that are no node id of ours, not even UTF-8: what can't be shown comes
+        back escaped, visible and harmless, and so does a backslash: two keys never have one id.
         """
-        return key[len(self.nodes) :].decode("utf-8", "backslashreplace")
+        text = key[len(self.nodes) :].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+        return text if text.isprintable() else "".join(map(_shown, text))
 
     def probe(self, name: str) -> bytes:
         """The key that `clusterctl doctor` writes and deletes again, to see that writing works."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ RECORD_VERSION = 1
 MAX_RECORD_BYTES = 16 * 1024
 MAX_WEIGHT = 1_000_000
 DEFAULT_WEIGHT = 100
+
+_PORT = re.compile(r"[0-9]{1,5}")
+_NAME = re.compile(r"[^\s:/\[\]]+")
+_BRACKETED = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\s/\[\]]+)?\]")
 
 
 class NodeState(enum.StrEnum):
@@ -86,12 +91,17 @@ _decode = msgspec.json.Decoder(NodeRecord).decode
 def encode_node(node: Node) -> bytes:
     """Return the record to be written for `node`.
 
-    Raises `InvalidNodeId`, `InvalidAddress`, `UsageError` (weight) or `RecordTooLarge` where it may not be written.
+    Raises `InvalidNodeId`, `InvalidAddress`, `UsageError` or `RecordTooLarge` where it may not be written: every
+    reader must be able to read it back.
     """
     check_node_id(node.id)
     check_address(node.address)
     check_weight(node.weight)
-    value = _encode(_record(node))
+    try:
+        value = _encode(_record(node))
+        _decode(value)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise UsageError(f"the record of node {node.id!r} can't be written: {error}") from error
     if len(value) > MAX_RECORD_BYTES:
         raise RecordTooLarge(
             f"the record of node {node.id!r} has {len(value)} bytes, more than the {MAX_RECORD_BYTES} allowed: "
@@ -107,7 +117,7 @@ def decode_node(node_id: str, value: bytes, *, lease: int = 0, mod_revision: int
     try:
         record = _decode(value)
         _check_record(record, node_id)
-    except (msgspec.MsgspecError, UnicodeDecodeError, UsageError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # the last: JSON that nests thousands of levels deep
         return _foreign(node_id, lease, mod_revision)
     return Node(
         id=record.id,
@@ -130,18 +140,17 @@ def check_address(address: str) -> str:
     host, colon, port = address.rpartition(":")
     if not colon or not host:
         raise InvalidAddress(f"address {address!r} has no port: give it as host:port, for example 10.0.0.5:8080")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not (_PORT.fullmatch(port) and 0 < int(port) < 65536):
         raise InvalidAddress(f"address {address!r} has port {port!r}, which is not a number from 1 to 65535")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if (":" in host and not bracketed) or not host.isprintable() or " " in host or "/" in host:
+    if not (host.isprintable() and (_NAME.fullmatch(host) or _BRACKETED.fullmatch(host))):
         raise InvalidAddress(f"address {address!r} has an unusable host: an IPv6 address goes in brackets, [::1]:8080")
     return address
 
 
 def check_weight(weight: int) -> int:
     """Return `weight` if a node may have it (0 owns no slots), or raise `UsageError`."""
-    if not 0 <= weight <= MAX_WEIGHT:
-        raise UsageError(f"weight {weight} is out of range: give a whole number from 0 to {MAX_WEIGHT}")
+    if not (isinstance(weight, int) and 0 <= weight <= MAX_WEIGHT):
+        raise UsageError(f"weight {weight!r} is out of range: give a whole number from 0 to {MAX_WEIGHT}")
     return weight
 
 
@@ -161,6 +170,8 @@ def _record(node: Node) -> NodeRecord:
 
 
 def _check_record(record: NodeRecord, node_id: str) -> None:
+    if record.v != RECORD_VERSION:
+        raise UsageError("a version of the record that only later clusterds can read")
     if record.id != node_id:
         raise UsageError("the record names another node than its key")
     check_node_id(record.id)

@@ -25,9 +25,14 @@ class SessionState(enum.StrEnum):
 
 
 class Session:
-    """The state of a registration, by the monotonic clock: past the deadline it is `LOST`, whatever else is known."""
+    """The state of a registration, by the monotonic clock: past the deadline it is `LOST`, whatever else is known.
+
+    `losses` counts how often it was lost: who holds something only while the session lives compares it, since a loss
+    can be over before a reader gets to look.
+    """
 
     def __init__(self) -> None:
+        self.losses = 0
         self._state = SessionState.LOST
         self._deadline = 0.0
         self._expiry: asyncio.TimerHandle | None = None
@@ -54,6 +59,8 @@ class Session:
 
     def renewed(self, deadline: float) -> None:
         """Note that the registration holds until `deadline`, on the monotonic clock."""
+        if self.state is SessionState.LOST and self._state is not SessionState.LOST:
+            self.lost()  # it lapsed, and no timer has run since
         self._deadline = deadline
         self._arm()
         self._become(SessionState.CONNECTED)
@@ -94,4 +101,5 @@ class Session:
             return
         log.log(logging.INFO if state is SessionState.CONNECTED else logging.WARNING, "session: %s", state.value)
         self._state = state
+        self.losses += state is SessionState.LOST
         self._signal.fire()

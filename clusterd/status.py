@@ -31,6 +31,6 @@ def decode_status(value: bytes) -> NodeStatus | None:
         return None
     try:
         status = _decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return status if status.sessions >= 0 else None

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from clusterd.node import Node, NodeState
+from clusterd.routing.moves import Moves
+from clusterd.routing.router import Router
+from clusterd.routing.table import LazyTable
 
 
-class Topology:
+class Topology(Router):
     """All nodes at one etcd revision. Never changes; two at one revision of one cluster hold the same nodes.
 
     `nodes` maps id to `Node`, in the order of the ids. `revision` is etcd's at which the content was current,
@@ -22,7 +26,7 @@ class Topology:
 
     __slots__ = ("__weakref__", "cluster_id", "nodes", "revision", "stale_since")
 
-    nodes: Mapping[str, Node]
+    nodes: MappingProxyType[str, Node]
     revision: int
     cluster_id: int
     stale_since: float | None
@@ -39,6 +43,7 @@ class Topology:
         self.revision = revision
         self.cluster_id = cluster_id
         self.stale_since = stale_since
+        self.table = LazyTable(self.nodes.values())
 
     @classmethod
     def of(cls, nodes: Iterable[Node], revision: int = 0, *, cluster_id: int = 0) -> Topology:
@@ -58,18 +63,22 @@ class Topology:
 
     def evolve(self, puts: Iterable[Node], deletes: Iterable[str], revision: int, *, cluster_id: int) -> Topology:
         """Return the topology after these nodes were put and these ids deleted, as one step."""
-        nodes = dict(self.nodes)
+        nodes = self.nodes.copy()  # dict() would ask the view for one node after another
         for node_id in deletes:
             nodes.pop(node_id, None)
         known = len(nodes)
         nodes.update((node.id, node) for node in puts)
         if len(nodes) > known:
-            nodes = dict(sorted(nodes.items()))
-        return Topology(nodes, revision, cluster_id=cluster_id, stale_since=self.stale_since)
+            nodes = {node_id: nodes[node_id] for node_id in sorted(nodes)}
+        after = Topology(nodes, revision, cluster_id=cluster_id, stale_since=self.stale_since)
+        after.table = self.table.followed_by(after.nodes.values())
+        return after
 
     def mark(self, *, stale_since: float | None) -> Topology:
         """Return the same content, marked stale since that monotonic time, or fresh (None)."""
-        return Topology(self.nodes, self.revision, cluster_id=self.cluster_id, stale_since=stale_since)
+        marked = Topology(self.nodes, self.revision, cluster_id=self.cluster_id, stale_since=stale_since)
+        marked.table = self.table
+        return marked
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -107,7 +116,7 @@ class Update:
     after: Node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """What turned one topology into the next: `before` into `after`.
 
@@ -137,6 +146,11 @@ class Change:
             left=tuple(was for was, now in pairs if was is not None and now is None),
             updated=tuple(Update(was, now) for was, now in pairs if was and now and was is not now and was != now),
         )
+
+    @cached_property
+    def moved(self) -> Moves:
+        """The slots that moved, from whom to whom: worked out when first asked for. Raises as `Router` does."""
+        return self.before.moves_to(self.after)
 
     @property
     def revision(self) -> int:

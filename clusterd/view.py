@@ -110,9 +110,9 @@ class FleetView:
         return self._become(after, among=dropped)
 
     def next_tick(self, now: float) -> float:
-        """Return when `tick` can have something to do next, if nothing else happens."""
-        times = [self._confirmed + self.ttl / 2, self._grace_until if self._held else math.inf]
-        return min((time for time in times if time > now), default=now + self.ttl / 2)
+        """Return when `tick` is to be called next: at the latest after half a TTL."""
+        due = (self._confirmed + self.ttl / 2, self._grace_until, now + self.ttl / 2)
+        return min(time for time in due if time > now)
 
     @property
     def _confirmed(self) -> float:

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import re
+
 from etcd3 import errors as etcd3_errors
 
 from clusterd.errors import ClusterdError
@@ -114,10 +116,14 @@ _PHRASES: tuple[tuple[str, type[EtcdError]], ...] = (
     ("leader changed", Unavailable),
     ("no leader", Unavailable),
     ("request timed out", Unavailable),
+    ("context deadline exceeded", Unavailable),
+    ("context canceled", Unavailable),
     ("transport is closing", Unavailable),
     ("connection refused", Unavailable),
     ("server is being stopped", Unavailable),
 )
+
+_WRAPPING = re.compile(r"^rpc error: code = \w+ desc = ")
 
 # gRPC status codes (github.com/grpc/grpc/blob/master/doc/statuscodes.md), where neither table above knows the message.
 _CODES: dict[int, type[EtcdError]] = {
@@ -141,10 +147,10 @@ def classify(message: str, code: int, status: int, *, where: str) -> EtcdError:
 
     The cause is etcd3-py's own typed error.
     """
+    message = _WRAPPING.sub("", message)
     typed = etcd3_errors.get_client_error(message, min(max(code, 0), 16), status)
     kind = _CLASSES.get(type(typed)) or _by_phrase(message) or _by_code(code, status)
-    text = message.removeprefix("etcdserver: ").removeprefix("rpc error: ")
-    error = kind(f"{where}: {text}" + (f": {_ADVICE[kind]}" if kind in _ADVICE else ""))
+    error = kind(f"{where}: {message.removeprefix('etcdserver: ')}" + (f": {_ADVICE[kind]}" if kind in _ADVICE else ""))
     error.__cause__ = typed
     return error
 

@@ -42,13 +42,13 @@ class Failover:
 
         All endpoints (or the one given) are tried in turn, and all again after a jittered pause, until `seconds` are
         over; then the last `Unavailable` is raised. Any other error is raised at once, and so is `TlsFailed` once
-        every endpoint was tried: waiting mends no certificate.
+        every endpoint has failed so: waiting mends no certificate.
         """
         deadline = Deadline.after(seconds)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(_may_pass),
             wait=_FULL_JITTER,
-            stop=tenacity.stop_before_delay(seconds),
+            stop=tenacity.stop_before_delay(0.9 * seconds),  # what starts later can only time out
             reraise=True,
         )
         return await retrying(self._round, attempt, deadline, endpoint, login)
@@ -78,7 +78,7 @@ class Failover:
             try:
                 answer = await self._on_endpoint(attempt, self.transports[url], share, login)
             except Unavailable as error:
-                self.trouble = last = error
+                self.trouble = last = last if last and isinstance(error, TlsFailed) else error
                 self.failed(url)
                 if isinstance(error, WrongCluster):
                     strangers[error.cluster_id] += 1
@@ -113,12 +113,13 @@ class Failover:
 
         Afterwards would be too late: a write to the wrong cluster can't be taken back.
         """
-        if transport.known:
-            return
-        await transport.detect_version()
-        status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
-        self.check_cluster(transport, status.header.cluster_id)
-        transport.known = True
+        async with transport.introduction:
+            if transport.known:
+                return
+            await transport.detect_version()
+            status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
+            self.check_cluster(transport, status.header.cluster_id)
+            transport.known = True
 
     def _adopt(self, strangers: Counter[int]) -> None:
         """Take over another cluster id once most endpoints agree on it: etcd was set up anew, not mistyped."""

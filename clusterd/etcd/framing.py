@@ -23,15 +23,16 @@ class LineBuffer:
 
         Raises `Unavailable` when a line grows over the limit: whoever sends that is not etcd.
         """
-        head, newline, tail = chunk.partition(b"\n")
-        self._keep(head)
-        if not newline:
-            return []
-        *lines, rest = tail.split(b"\n")
-        lines.insert(0, b"".join(self._parts))
-        self._parts, self._size = [], 0
+        *ends, rest = chunk.split(b"\n")
+        lines = [self._completed(end) for end in ends]
         self._keep(rest)
         return [line for line in lines if line]
+
+    def _completed(self, end: bytes) -> bytes:
+        self._keep(end)
+        line = b"".join(self._parts)
+        self._parts, self._size = [], 0
+        return line
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)

@@ -193,7 +193,7 @@ class Decoder(Generic[T]):
     def __call__(self, body: bytes, where: str) -> T:
         try:
             return self._decode(body)  # type: ignore[no-any-return]
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Unavailable(f"{where}: the answer is not etcd's ({error}): is this an etcd endpoint?") from error
 
 

@@ -67,8 +67,12 @@ class EtcdOptions:
             raise UsageError("no etcd endpoint is given: name at least one, for example http://127.0.0.1:2379")
         if self.user is not None and self.password is None:
             raise UsageError(f"etcd user {self.user!r} has no password: give both or neither")
-        if self.timeout <= 0:
+        if not self.timeout > 0:
             raise UsageError(f"timeout {self.timeout} is out of range: give a number of seconds above 0")
+        if self.tls is not None and all(url.startswith("http://") for url in urls):
+            raise UsageError(
+                f"TLS files are given, but no endpoint is https: {', '.join(urls)} would be talked to in clear"
+            )
         object.__setattr__(self, "endpoints", urls)
 
     @classmethod
@@ -82,10 +86,12 @@ class EtcdOptions:
 
 def parse_endpoint(text: str, *, secure: bool = False) -> str:
     """Return an endpoint as `scheme://host:port`, or raise `UsageError` saying what is wrong with it."""
+    if "@" in text:  # before anything else, so that no error shows what stands before it
+        raise UsageError("an etcd endpoint holds user or password: give them as settings of their own, not in the URL")
     url = text if "://" in text else f"{'https' if secure else 'http'}://{text}"
     try:
         parts = urlsplit(url)
-        port = parts.port or DEFAULT_PORT
+        port = DEFAULT_PORT if parts.port is None else parts.port
     except ValueError as error:
         raise UsageError(f"etcd endpoint {text!r}: {error}") from error
     _check_parts(text, parts)
@@ -94,10 +100,10 @@ def parse_endpoint(text: str, *, secure: bool = False) -> str:
 
 
 def _check_parts(text: str, parts: SplitResult) -> None:
-    if parts.username is not None:
-        raise UsageError("an etcd endpoint holds user or password: give them as settings of their own, not in the URL")
     if parts.scheme not in ("http", "https"):
         raise UsageError(f"etcd endpoint {text!r}: scheme {parts.scheme!r} is not http or https")
+    if parts.port == 0:
+        raise UsageError(f"etcd endpoint {text!r} has port 0: give it as http://host:port")
     if not parts.hostname or not parts.hostname.isprintable() or " " in parts.hostname:
         raise UsageError(f"etcd endpoint {text!r} names no host: give it as http://host:port")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

@@ -32,7 +32,7 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _message(self, record),
+            "message": _message(self, record).encode("utf-8", "backslashreplace").decode(),
             "node": self._node,
         }
         return _encode(entry).decode()

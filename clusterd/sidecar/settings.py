@@ -20,8 +20,10 @@ from clusterd.etcd.options import DEFAULT_ENDPOINT, TLS, EtcdOptions
 from clusterd.node import DEFAULT_WEIGHT
 
 ENV_PREFIX = "CLUSTERD_"
-# What Kubernetes puts into every container of a namespace that has a service called "clusterd": not settings.
-_SERVICE_LINK = re.compile(r"CLUSTERD_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+# What Kubernetes puts into every container of a namespace with a service clusterd or clusterd-probes: no settings.
+_SERVICE_LINK = re.compile(
+    r"CLUSTERD_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +76,10 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
         (lambda name: f"environment {ENV_PREFIX}{name.upper()}", _from_environ(environ)),
         (_flag, flags),
     ):
-        for name, value in source.items():
-            values[name] = _convert(name, value, origin)
+        given = {name: _convert(name, value, origin) for name, value in source.items()}
+        if not _PASSWORDS.isdisjoint(given):  # two ways to say one thing: what goes before says it
+            values = {name: value for name, value in values.items() if name not in _PASSWORDS}
+        values |= given
     _check_required(values)
     return Settings(**values)
 
@@ -90,14 +94,16 @@ def _from_file(file: Path) -> dict[str, Any]:
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """An empty variable is as good as none: that is how a chart or a unit file leaves a setting out."""
     return {
         name.removeprefix(ENV_PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG" and not _SERVICE_LINK.fullmatch(name)
+        if value and name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG" and not _SERVICE_LINK.fullmatch(name)
     }
 
 
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+_PASSWORDS = frozenset({"password", "password_file"})
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -114,7 +120,7 @@ def _convert(name: str, value: Any, origin: Callable[[str], str]) -> Any:
         return msgspec.convert(value, field.type, strict=False, dec_hook=lambda kind, raw: kind(raw))
     except (msgspec.ValidationError, TypeError) as error:
         choices = get_args(field.type) if get_origin(field.type) is Literal else ()
-        expected = " or ".join(choices) or _KINDS.get(field.type, str(error))
+        expected = " or ".join(choices) or _KINDS.get(field.type) or re.sub("^[Ee]xpected ", "", str(error))
         shown = "the value" if name == "password" else repr(value)
         raise UsageError(f"{origin(name)}: {shown} can't be used: expected {expected}") from error
 
@@ -124,6 +130,8 @@ def _split(text: str) -> list[str]:
 
 
 def _pairs(items: Any, where: str) -> dict[str, str]:
+    if not isinstance(items, list | tuple):
+        raise UsageError(f"{where}: {items!r} is not NAME=VALUE, nor a list or a table of such")
     pairs = {}
     for item in items:
         name, equals, value = str(item).partition("=")

@@ -21,8 +21,8 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)  # closing such a socket sends a reset
 class TcpProxy:
     """Listens on a port of 127.0.0.1 and forwards to `target`, a URL or `host:port`; an async context manager.
 
-    It starts as a network that works. `delay`, `drop`, `half_open` and `refuse` make it bad in one way each, and add
-    up; `heal` takes all of them back. They hold for the connections that are there and for those that come.
+    It starts as a network that works. `delay`, `drop` and `refuse` make it bad, and add up, until `heal` takes them
+    back. `half_open` and `reset` befall the connections of that moment; new ones are as good as the network is.
     """
 
     def __init__(self, target: str) -> None:
@@ -34,7 +34,6 @@ class TcpProxy:
         self._flows = asyncio.Event()
         self._flows.set()
         self._seconds = 0.0
-        self._severed = False
         self.port = 0
 
     @property
@@ -60,13 +59,12 @@ class TcpProxy:
         self._flows.clear()
 
     def half_open(self) -> None:
-        """Let the target's side of each connection be gone, without the client hearing of it."""
-        self._severed = True
+        """Let the target's side of all connections be gone, once, without the clients ever hearing of it."""
         for connection in self._connections.values():
             connection.sever()
 
     def reset(self) -> None:
-        """Reset all connections, once; new ones work as before."""
+        """Reset all connections, once."""
         for connection in self._connections.values():
             connection.reset()
 
@@ -77,10 +75,7 @@ class TcpProxy:
             self._server = None
 
     async def heal(self) -> None:
-        """Be a network that works again. Connections that were half open get reset: nothing else can end them."""
-        if self._severed:
-            self.reset()
-        self._severed = False
+        """Be a network that works again."""
         self._seconds = 0.0
         self._flows.set()
         await self._listen()
@@ -116,6 +111,8 @@ class TcpProxy:
             await connection.run(*self._target)
         except OSError:
             connection.reset()
+        except asyncio.CancelledError:
+            pass  # the proxy goes; asyncio of Python 3.11 would log that as an error of ours
         finally:
             del self._connections[task]
             connection.close()
@@ -124,11 +121,6 @@ class TcpProxy:
         """Wait as long as the network takes for some bytes now."""
         await asyncio.sleep(self._seconds)
         await self._flows.wait()
-
-    @property
-    def severed(self) -> bool:
-        """Whether the target's side of all connections is gone (`half_open`)."""
-        return self._severed
 
 
 class _Connection:
@@ -139,20 +131,25 @@ class _Connection:
         self._reader = reader
         self._client = writer
         self._target: asyncio.StreamWriter | None = None
+        self._severed = False
 
     async def run(self, host: str, port: int) -> None:
-        """Forward until either side ends; while severed, until the client does. Raises `OSError` if a side is reset."""
-        if not self._proxy.severed:
-            await self._proxy.carry()
-            reader, self._target = await asyncio.open_connection(host, port)
+        """Forward until either side ends; once severed, until the client does. Raises `OSError` if a side is reset."""
+        await self._proxy.carry()
+        reader, self._target = await asyncio.open_connection(host, port)
+        try:
             await self._forward(reader, self._target)
-        if self._proxy.severed:
+        except OSError:
+            if not self._severed:
+                raise
+        if self._severed:
             while await self._reader.read(_CHUNK):
                 pass
 
     def sever(self) -> None:
-        """Drop the target's side."""
+        """Drop the target's side, and keep the client's."""
         if self._target is not None:
+            self._severed = True
             self._target.transport.abort()
 
     def reset(self) -> None:
@@ -176,7 +173,7 @@ class _Connection:
             await self._proxy.carry()
             writer.write(data)
             await writer.drain()
-        if not self._proxy.severed:
+        if not self._severed:
             await self._proxy.carry()  # the news of the end takes the same way
         raise _Ended
 

@@ -67,7 +67,12 @@ class Fleet:
 
     def new(self, node: str | None = None, **options: Any) -> Agent:
         self._count += 1
-        settings = {"etcd": self._etcd.endpoints, "ttl": TTL, "start_timeout": 10.0, **options}
+        settings = {
+            "etcd": options.pop("etcd", None) or self._etcd.endpoints,
+            "ttl": TTL,
+            "start_timeout": 10.0,
+            **options,
+        }
         return Agent(node or f"gw-{self._count}", f"10.0.0.{self._count % 250 + 1}:8080", **settings)
 
 

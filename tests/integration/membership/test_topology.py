@@ -90,7 +90,7 @@ async def test_history_that_was_compacted_while_we_were_away_loses_no_delete(etc
         await etcd.compact()
         await proxy.heal()
         await eventually(lambda: "new" in agent.topology)
-        assert (witness.joined, witness.left) == (["new"], ["old"])
+        await eventually(lambda: (witness.joined, witness.left) == (["new"], ["old"]))
         await agent.__aexit__(None, None, None)
 
 
@@ -100,7 +100,7 @@ async def test_a_delete_missed_during_an_outage_shows_one_ttl_after_it(etcd: Etc
     agent = await fleet.agent(ttl=4)
     witness = await fleet.witness(agent)
     etcd.pause()
-    await eventually(lambda: agent.topology.stale)
+    await agent.session.wait_for(SessionState.LOST)
     etcd.resume()
     await eventually(lambda: not agent.topology.stale)
     await etcd.admin.delete("/nodes/old")

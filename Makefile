@@ -1,0 +1,78 @@
+# Everything here needs only make and a Python of 3.11 or newer; the rest is installed into $(VENV).
+
+VENV ?= .venv
+# The Python to make $(VENV) with; empty: the newest that works.
+PYTHON ?=
+PYTEST_FLAGS ?=
+TESTS ?= tests
+BENCHES ?= snapshot latency idle join
+SECONDS ?= 180
+
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+BENCH_STAMP = $(VENV)/.installed-bench
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install check format test chaos demo bench clean
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## put clusterd, clusterctl and the tools to develop them into .venv
+
+check: $(STAMP) ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## put the code into the form that check wants
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
+	$(BIN)/pytest -n 2 $(PYTEST_FLAGS) $(TESTS)
+
+chaos: $(STAMP) ## contend for elections while everything breaks, and check the history; SECONDS=180
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS)
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) --strict
+
+demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
+	$(BIN)/clusterctl demo
+
+bench: $(BENCH_STAMP) ## measure what clusterd costs, one figure after the other
+	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench.$$name; done
+
+clean: ## remove what was installed, built and cached
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The newest Python that can make a virtual environment. Debian ships ensurepip, which that needs, apart.
+define make_venv
+find_python() { \
+	for candidate in $(if $(PYTHON),$(PYTHON),python3.14 python3.13 python3.12 python3.11 python3); do \
+		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		"$$candidate" -c 'import ensurepip, venv' 2>/dev/null && { echo "$$candidate"; return; }; \
+		without="$${without:-$$candidate}"; \
+	done; \
+	if [ -n "$$without" ]; then \
+		version=$$("$$without" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
+		echo "$$without can't make virtual environments: install the Debian package $$version-venv (or python3-venv)" >&2; \
+	else \
+		echo "no Python 3.11 or newer was found$(if $(PYTHON), as $(PYTHON)):" \
+			"install the Debian packages python3 and python3-venv" >&2; \
+	fi; \
+	return 1; \
+}; \
+python=$$(find_python) && "$$python" -m venv --clear $(VENV)
+endef
+
+$(STAMP): pyproject.toml
+	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { $(make_venv); }
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(PIP) --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""clusterctl: what an operator inspects and steers the fleet with."""

@@ -1,0 +1,43 @@
+"""Spans of time, as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+from clusterd.errors import UsageError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_STEPS = ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
+
+
+def parse_duration(text: str, name: str) -> float:
+    """Return the seconds of `5`, `5s`, `500ms`, `2m` or `1h`; raises `UsageError` naming the setting `name`."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{name} {text!r} is not a duration: give it like 5s, 500ms or 2m")
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    if seconds <= 0:
+        raise UsageError(f"{name} {text!r} is out of range: it must be more than 0")
+    return seconds
+
+
+def humanize(seconds: float) -> str:
+    """Return a span in its two largest units: `12s`, `3m10s`, `5h2m`, `4d7h`. A negative one counts as 0."""
+    whole = max(0, int(seconds))
+    for large, large_unit, small, small_unit in _STEPS:
+        if whole >= large:
+            rest = whole % large // small
+            return f"{whole // large}{large_unit}" + (f"{rest}{small_unit}" if rest else "")
+    return f"{whole}s"
+
+
+def brief(seconds: float) -> str:
+    """Return a short span in the unit that fits: `12 ms`, `2.3 s`."""
+    return milliseconds(seconds) if seconds < 1 else f"{seconds:.1f} s"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a short span in milliseconds: `0.8 ms`, `12 ms`."""
+    value = seconds * 1000
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"

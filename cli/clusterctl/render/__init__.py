@@ -1,0 +1,1 @@
+"""What is shown, made from what is known: pure functions, with no I/O."""

@@ -1,0 +1,128 @@
+"""One login for all calls: a wrong password or an expired token must not become a load on etcd."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from clusterd.etcd.auth import TokenSource
+from clusterd.etcd.errors import AuthNotEnabled, EtcdError, LoginRefused, Unavailable
+
+
+class Logins:
+    """Logins that take a moment, and end as told: a token, or an error."""
+
+    def __init__(self, *ends: EtcdError | None) -> None:
+        self.count = 0
+        self._ends = list(ends)
+
+    async def __call__(self) -> str:
+        self.count += 1
+        number = self.count
+        await asyncio.sleep(0.01)
+        end = self._ends.pop(0) if self._ends else None
+        if end is not None:
+            raise end
+        return f"token-{number}"
+
+
+async def test_without_credentials_nobody_logs_in() -> None:
+    tokens = TokenSource(None)
+    assert not tokens.enabled
+    assert await tokens.get() is None
+    await tokens.renew(None)
+    assert await tokens.get() is None
+
+
+async def test_the_first_call_logs_in_and_all_others_use_its_token() -> None:
+    logins = Logins()
+    tokens = TokenSource(logins)
+    assert tokens.enabled
+    assert await tokens.get() == await tokens.get() == "token-1"
+    assert logins.count == 1
+
+
+async def test_calls_that_start_together_cause_one_login() -> None:
+    logins = Logins()
+    tokens = TokenSource(logins)
+    assert set(await asyncio.gather(*(tokens.get() for _ in range(100)))) == {"token-1"}
+    assert logins.count == tokens.logins == 1
+
+
+async def test_calls_that_find_the_token_expired_together_cause_one_login() -> None:
+    logins = Logins()
+    tokens = TokenSource(logins)
+    expired = await tokens.get()
+    await asyncio.gather(*(tokens.renew(expired) for _ in range(100)))
+    assert tokens.token == "token-2"
+    assert logins.count == 2
+
+
+async def test_who_comes_late_with_an_old_token_gets_the_new_one() -> None:
+    logins = Logins()
+    tokens = TokenSource(logins)
+    expired = await tokens.get()
+    await tokens.renew(expired)
+    await tokens.renew(expired)
+    assert await tokens.get() == "token-2"
+    assert logins.count == 2
+
+
+async def test_a_wrong_password_is_told_to_all_and_tried_once() -> None:
+    logins = Logins(LoginRefused("wrong password"))
+    tokens = TokenSource(logins)
+    results = await asyncio.gather(*(tokens.get() for _ in range(100)), return_exceptions=True)
+    assert all(isinstance(result, LoginRefused) and "wrong password" in str(result) for result in results)
+    assert logins.count == 1
+
+
+async def test_a_refusal_is_forgotten_after_a_while() -> None:
+    logins = Logins(LoginRefused("wrong password"))
+    tokens = TokenSource(logins, refusal_seconds=0.3)
+    with pytest.raises(LoginRefused):
+        await tokens.get()
+    with pytest.raises(LoginRefused):
+        await tokens.get()
+    await asyncio.sleep(0.35)
+    assert await tokens.get() == "token-2"
+    assert logins.count == 2
+
+
+async def test_a_login_that_found_no_etcd_is_tried_again_by_the_next_call() -> None:
+    logins = Logins(Unavailable("nobody there"))
+    tokens = TokenSource(logins)
+    with pytest.raises(Unavailable):
+        await tokens.get()
+    assert await tokens.get() == "token-2"
+
+
+async def test_an_etcd_that_asks_for_no_login_is_used_without_one() -> None:
+    logins = Logins(AuthNotEnabled("authentication is not enabled"))
+    tokens = TokenSource(logins)
+    assert await tokens.get() == await tokens.get() == ""
+    assert logins.count == 1
+
+
+async def test_an_etcd_where_login_was_enabled_since_gets_one() -> None:
+    logins = Logins(AuthNotEnabled("authentication is not enabled"))
+    tokens = TokenSource(logins)
+    await tokens.renew(await tokens.get())
+    assert await tokens.get() == "token-2"
+
+
+async def test_a_call_that_gives_up_while_it_logs_in_leaves_the_login_to_the_next() -> None:
+    logins = Logins()
+    tokens = TokenSource(logins)
+    first, second = asyncio.create_task(tokens.get()), asyncio.create_task(tokens.get())
+    await asyncio.sleep(0.001)
+    first.cancel()
+    assert await second == "token-2"
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_each_refusal_is_an_error_of_its_own() -> None:
+    tokens = TokenSource(Logins(LoginRefused("wrong password")))
+    first, second = await asyncio.gather(tokens.get(), tokens.get(), return_exceptions=True)
+    assert first is not second

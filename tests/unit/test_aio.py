@@ -1,0 +1,145 @@
+"""Deadlines, tasks with owners, and pauses of random length."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterd.aio import Backoff, Deadline, Signal, level_for, plain_errors, run_together
+
+
+class Boom(Exception):
+    pass
+
+
+async def boom(message: str = "boom", after: float = 0.0) -> None:
+    await asyncio.sleep(after)
+    raise Boom(message)
+
+
+def test_a_deadline_runs_out_and_stays_out() -> None:
+    deadline = Deadline.after(0.02)
+    assert 0.0 < deadline.remaining <= 0.02
+    assert not deadline.expired
+    time.sleep(0.03)
+    assert deadline.expired
+    assert deadline.remaining == 0.0
+    assert deadline.share(3) == 0.0
+
+
+@given(st.integers(1, 7), st.floats(1.0, 60.0))
+def test_the_shares_of_a_deadline_fit_into_it(parts: int, seconds: float) -> None:
+    deadline = Deadline.after(seconds)
+    assert seconds / parts * 0.9 <= deadline.share(parts, floor=0.0) <= seconds / parts
+
+
+def test_a_share_is_long_enough_to_succeed_while_there_is_time() -> None:
+    assert Deadline.after(1.0).share(10, floor=0.5) == 0.5
+    assert Deadline.after(0.1).share(10, floor=0.5) <= 0.1
+
+
+async def test_the_one_error_of_a_group_comes_out_as_itself_with_its_cause() -> None:
+    async def fails() -> None:
+        raise Boom from KeyError("why")
+
+    with pytest.raises(Boom) as caught:
+        async with plain_errors(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(fails())
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_the_first_of_several_errors_comes_out_with_the_group_as_its_cause() -> None:
+    with pytest.raises(Boom, match="one") as caught:
+        async with plain_errors():
+            raise BaseExceptionGroup("", [ExceptionGroup("", [Boom("one")]), Boom("two")])
+    assert isinstance(caught.value.__cause__, BaseExceptionGroup)
+
+
+async def test_an_error_without_a_group_passes() -> None:
+    with pytest.raises(Boom):
+        async with plain_errors():
+            raise Boom
+
+
+async def test_coroutines_run_side_by_side_in_tasks_of_their_names_until_all_end() -> None:
+    seen, both = set(), asyncio.Barrier(2)
+
+    async def note() -> None:
+        seen.add(getattr(asyncio.current_task(), "get_name", str)())
+        async with asyncio.timeout(10):
+            await both.wait()
+
+    await run_together(**{"clusterd one": note(), "clusterd two": note()})
+    assert seen == {"clusterd one", "clusterd two"}
+
+
+async def test_when_one_fails_the_others_are_cancelled_and_awaited() -> None:
+    cleaned = False
+
+    async def lasting() -> None:
+        nonlocal cleaned
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            cleaned = True
+
+    with pytest.raises(Boom):
+        await run_together(lasting=lasting(), failing=boom(after=0.01))
+    assert cleaned
+
+
+async def test_who_cancels_the_caller_cancels_them_all() -> None:
+    running = asyncio.create_task(run_together(one=asyncio.sleep(60), two=asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def test_a_loop_that_fails_in_the_same_way_again_says_so_once() -> None:
+    assert level_for(Boom("a"), None) == logging.WARNING
+    assert level_for(Boom("a"), Boom("a")) == logging.DEBUG
+    assert level_for(Boom("b"), Boom("a")) == logging.WARNING
+
+
+async def test_a_signal_wakes_all_who_wait_and_none_who_comes_later() -> None:
+    signal = Signal()
+    waiting = [asyncio.create_task(signal.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    signal.fire()
+    signal.fire()
+    await asyncio.gather(*waiting)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(signal.wait(), 0.01)
+    assert not signal._waiters
+
+
+async def test_a_waiter_that_was_cancelled_is_in_nobodys_way() -> None:
+    signal = Signal()
+    gone, here = asyncio.create_task(signal.wait()), asyncio.create_task(signal.wait())
+    await asyncio.sleep(0)
+    gone.cancel()
+    signal.fire()
+    await here
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+
+
+@given(st.floats(0.01, 1.0), st.floats(1.0, 60.0), st.integers(0, 40))
+def test_a_pause_is_random_below_a_bound_that_doubles_up_to_the_most(first: float, most: float, failures: int) -> None:
+    backoff = Backoff(first, most)
+    for number in range(failures + 1):
+        assert 0.0 <= backoff.next() <= min(most, first * 2**number)
+    backoff.reset()
+    assert backoff.next() <= first
+
+
+def test_pauses_use_their_whole_range() -> None:
+    pauses = [Backoff(1.0, 60.0).next() for _ in range(200)]
+    assert min(pauses) < 0.2 < 0.8 < max(pauses)
