@@ -6,13 +6,14 @@ PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
 BENCHES ?= snapshot latency idle join
+SECONDS ?= 180
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 BENCH_STAMP = $(VENV)/.installed-bench
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install check format test demo bench clean
+.PHONY: help install check format test chaos demo bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -32,6 +33,10 @@ format: $(STAMP) ## put the code into the form that check wants
 
 test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
 	$(BIN)/pytest -n 2 $(PYTEST_FLAGS) $(TESTS)
+
+chaos: $(STAMP) ## contend for elections while everything breaks, and check the history; SECONDS=180
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS)
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) --strict
 
 demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
 	$(BIN)/clusterctl demo

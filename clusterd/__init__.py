@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from clusterd.agent import Agent
+from clusterd.election import Candidate, Election, Term
 from clusterd.errors import (
     AgentStopped,
     ClusterdError,
+    Deposed,
     InvalidAddress,
     InvalidKey,
     InvalidNodeId,
+    InvalidOfficeName,
     NodeIdHeld,
     NodeReplaced,
     RecordTooLarge,
@@ -42,14 +45,18 @@ __all__ = [
     "Action",
     "Agent",
     "AgentStopped",
+    "Candidate",
     "Change",
     "Changes",
     "ClusterdError",
     "ConsistentHashing",
+    "Deposed",
+    "Election",
     "EtcdOptions",
     "InvalidAddress",
     "InvalidKey",
     "InvalidNodeId",
+    "InvalidOfficeName",
     "LeastSessions",
     "Move",
     "Moves",
@@ -66,6 +73,7 @@ __all__ = [
     "Share",
     "SmoothWeightedRoundRobin",
     "Strategy",
+    "Term",
     "Topology",
     "Update",
     "UsageError",

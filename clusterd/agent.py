@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
 from clusterd.aio import plain_errors
+from clusterd.election import Election, ElectionDesk, Term, run_on_leader
+from clusterd.election.contest import DEFAULT_SETTLE, OnLost
 from clusterd.errors import AgentStopped, UsageError, WaitTimeout
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
+from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
 from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions
 from clusterd.feed import Changes
 from clusterd.keys import Keyspace
-from clusterd.mirror import DEFAULT_TTL, Mirror
+from clusterd.mirror import Mirror
 from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
 from clusterd.registration import Registration
 from clusterd.session import Session
@@ -25,9 +28,8 @@ from clusterd.status import NodeStatus, encode_status
 from clusterd.topology import EMPTY, Topology
 from clusterd.version import __version__
 
-MAX_TTL = 3600
-
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Agent:
@@ -94,6 +96,7 @@ class Agent:
         self._client: Client | None = None
         self._mirror: Mirror | None = None
         self._registration: Registration | None = None
+        self._desk: ElectionDesk | None = None
 
     async def __aenter__(self) -> Self:
         if self._life is not None:
@@ -162,6 +165,35 @@ class Agent:
         key = self._keyspace.node_status(self.node.id)
         await self._running(self._client).put(key, encode_status(status), lease=registration.lease_id)
 
+    def election(
+        self, name: str, *, value: str | bytes | None = None, ttl: int | None = None, settle: float = DEFAULT_SETTLE
+    ) -> Election:
+        """Return the election of that name: `async with agent.election("rebalancer").lead() as term`.
+
+        What observers see is the node id, or `value`. The TTL is the agent's unless given; `settle` is explained at
+        `Election`. A node that is not active resigns and stands back, until it is active again; waiting ends with
+        `AgentStopped` when the agent does. Raises `InvalidOfficeName`.
+        """
+        return self._running(self._desk).election(name, value=value, ttl=ttl, settle=settle)
+
+    async def singleton(self, name: str, run: Callable[[Term], Awaitable[R]], *, ttl: int | None = None) -> R:
+        """Run `run(term)` on exactly one node of the fleet: on this one, whenever it leads the election `name`.
+
+        All nodes call it with the same name. The run is cancelled when leadership isn't certain any more, and begins
+        again elsewhere. It returns what the run returns; then, or when the run fails, another node has its turn.
+        """
+        return await run_on_leader(self.election(name, ttl=ttl), run)
+
+    def lock(
+        self, name: str, *, on_lost: OnLost = "cancel", ttl: int | None = None, settle: float = DEFAULT_SETTLE
+    ) -> contextlib.AbstractAsyncContextManager[Term]:
+        """Return the context in which the lock of that name is held: `async with agent.lock("billing") as term`.
+
+        It is that of etcd's mutex: `etcdctl lock /locks/NAME` takes part. `term.fence` and the fenced writes are those
+        of an election's term, and so is what happens when it is lost. Raises `InvalidOfficeName`.
+        """
+        return self._running(self._desk).lock(name, on_lost=on_lost, ttl=ttl, settle=settle)
+
     @contextlib.asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         """Run the parts, each in a task that this one owns, from before the body until after it."""
@@ -175,6 +207,7 @@ class Agent:
                 await self._started(client, mirror, registration)
                 yield
             finally:
+                await self._running(self._desk).close()
                 for task in running:
                     task.cancel()
                 await asyncio.wait(running)
@@ -182,6 +215,7 @@ class Agent:
 
     def _compose(self, client: Client) -> tuple[Mirror, Registration]:
         mirror = Mirror(client, self._keyspace, ttl=self._ttl)
+        desk = ElectionDesk(client, self._keyspace, self._first, ttl=self._ttl)
         registration = Registration(
             client,
             self._keyspace,
@@ -190,9 +224,10 @@ class Agent:
             session=self.session,
             replace=self._replace,
             on_renewed=mirror.reached,
+            on_update=desk.follow,
         )
         mirror.on_topology(registration.observe)
-        self._client, self._mirror, self._registration = client, mirror, registration
+        self._client, self._mirror, self._registration, self._desk = client, mirror, registration, desk
         return mirror, registration
 
     async def _started(self, client: Client, mirror: Mirror, registration: Registration) -> None:
@@ -219,10 +254,3 @@ class Agent:
         if part is None:
             raise AgentStopped("the agent is not running: use it as `async with Agent(...) as agent`")
         return part
-
-
-def check_ttl(ttl: int) -> int:
-    """Return `ttl` if a registration may have it, or raise `UsageError`."""
-    if not (isinstance(ttl, int) and 1 <= ttl <= MAX_TTL):
-        raise UsageError(f"ttl {ttl!r} is out of range: give a whole number of seconds from 1 to {MAX_TTL}")
-    return ttl

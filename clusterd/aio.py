@@ -50,13 +50,9 @@ async def plain_errors() -> AsyncIterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        first = _first(group)
+        # One layer only: a group further in is what a body or a task raised itself, on purpose.
+        first = group.exceptions[0]
         raise first from (group if len(group.exceptions) > 1 else first.__cause__)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
@@ -67,6 +63,23 @@ async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
     async with plain_errors(), asyncio.TaskGroup() as group:
         for name, coroutine in named.items():
             group.create_task(coroutine, name=name)
+
+
+@contextlib.asynccontextmanager
+async def beside(coroutine: Coroutine[Any, Any, Any], *, name: str) -> AsyncIterator[asyncio.Task[Any]]:
+    """Run one coroutine in a task of that name while the body runs; at its end it is cancelled and awaited.
+
+    Unlike a task group this leaves the body's errors as they are. If the coroutine fails, that is raised after the
+    body, unless the body failed itself.
+    """
+    task = asyncio.create_task(coroutine, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 def level_for(error: Exception, last: Exception | None) -> int:

@@ -93,10 +93,8 @@ class Child:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send one signal. Raises `ChildError` if the process has ended."""
-        try:
-            self._process.send_signal(number)
-        except ProcessLookupError:
-            raise ChildError(f"process {self.pid} has ended: {number.name} reaches nobody") from None
+        if not self._signal_if_running(number):
+            raise ChildError(f"process {self.pid} has ended: {number.name} reaches nobody")
 
     def pause(self) -> None:
         """SIGSTOP: it keeps its memory and its connections, and does nothing. Raises `ChildError` if it ended."""
@@ -135,9 +133,16 @@ class Child:
         """SIGKILL without waiting: for places that can't."""
         self._signal_if_running(signal.SIGKILL)
 
-    def _signal_if_running(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+    def _signal_if_running(self, number: signal.Signals) -> bool:
+        """Send a signal and return True, or return False if the process has ended.
+
+        Not by the process's own `send_signal`: that looks for the exit code by itself, and asyncio then misses it.
+        """
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+                return True
+        return False
 
 
 def _launcher() -> list[str]:

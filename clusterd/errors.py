@@ -23,6 +23,10 @@ class InvalidNodeId(UsageError):
     """A node id outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`."""
 
 
+class InvalidOfficeName(UsageError):
+    """A name of an election or a lock outside `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`."""
+
+
 class InvalidAddress(UsageError):
     """An address that isn't `host:port`."""
 
@@ -53,6 +57,10 @@ class NodeIdHeld(Conflict):
 
 class NodeReplaced(Conflict):
     """Another instance took this node's id over: this one must not act as the node any more."""
+
+
+class Deposed(Conflict):
+    """This term is over: who acts in it must stop, and what it still writes through it is refused."""
 
 
 class AgentStopped(ClusterdError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from clusterd.errors import InvalidNodeId, UsageError
+from clusterd.errors import InvalidNodeId, InvalidOfficeName, UsageError
 
 NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PREFIX = re.compile(r"/|/[!-~]{0,254}/")
@@ -19,6 +19,19 @@ def check_node_id(node_id: str) -> str:
             "and start with a letter or a digit"
         )
     return node_id
+
+
+def check_office_name(name: str) -> str:
+    """Return `name`, or raise `InvalidOfficeName` if an election or a lock may not be called that.
+
+    It can't hold a '/': the candidates of "a/b" would be taken for candidates of "a" as well.
+    """
+    if not NODE_ID.fullmatch(name):
+        raise InvalidOfficeName(
+            f"name {name!r} of an election or a lock is not usable: it must be 1 to 128 of the characters "
+            "A-Z a-z 0-9 . _ - (no '/': names don't nest) and start with a letter or a digit"
+        )
+    return name
 
 
 def range_end(prefix: bytes) -> bytes:
@@ -59,6 +72,24 @@ class Keyspace:
     def status(self) -> bytes:
         """The prefix of all live figures."""
         return self._key("status/")
+
+    @property
+    def elections(self) -> bytes:
+        """The prefix of all elections."""
+        return self._key("elections/")
+
+    @property
+    def locks(self) -> bytes:
+        """The prefix of all locks."""
+        return self._key("locks/")
+
+    def election(self, name: str) -> bytes:
+        """The key of one election; its candidates' keys are below, each that and "/" and a lease id in hex."""
+        return self.elections + check_office_name(name).encode()
+
+    def lock(self, name: str) -> bytes:
+        """The key of one lock; the keys of who holds it and who waits are below, as with an election."""
+        return self.locks + check_office_name(name).encode()
 
     def node(self, node_id: str) -> bytes:
         """The key of one node's registration."""

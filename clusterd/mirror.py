@@ -19,6 +19,7 @@ from clusterd.aio import Backoff, Patience, Signal, level_for, run_together
 from clusterd.errors import AgentStopped
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Compacted, EtcdError, Refused, TlsFailed, Unavailable
+from clusterd.etcd.lease import DEFAULT_TTL, call_seconds
 from clusterd.etcd.messages import RangeReply, decode_range
 from clusterd.etcd.ops import range_request
 from clusterd.etcd.watch import Watch
@@ -29,7 +30,6 @@ from clusterd.view import FleetView
 
 log = logging.getLogger(__name__)
 
-DEFAULT_TTL = 10
 # A probe makes etcd look at every node's key: 1,000 nodes that probe every 10 s cost it 100,000 keys a second. Larger
 # fleets probe more rarely, so that the cost of one agent's probes doesn't grow with the fleet.
 _KEYS_PER_SECOND = 100.0
@@ -56,7 +56,7 @@ class Mirror:
         self._prefix = keyspace.nodes
         self._range_end = range_end(keyspace.nodes)
         self._view = FleetView(ttl, keyspace.node_id, time.monotonic())
-        self._patience = Patience(min(max(ttl / 6, 0.5), 5.0), most=ttl)
+        self._patience = Patience(call_seconds(ttl), most=ttl)
         self._list_patience = Patience(client.options.timeout, most=_LONGEST_LIST)
         self._delivered = -math.inf
         self._feed = Feed()

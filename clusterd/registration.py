@@ -15,7 +15,7 @@ from clusterd.errors import NodeIdHeld, NodeReplaced
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import EtcdError, LeaseGone, Refused, TlsFailed, Unavailable
-from clusterd.etcd.lease import Lease
+from clusterd.etcd.lease import Lease, call_seconds
 from clusterd.etcd.messages import KeyValue
 from clusterd.keys import Keyspace
 from clusterd.node import Node, decode_node, encode_node
@@ -57,6 +57,7 @@ class Registration:
         session: Session,
         replace: bool = False,
         on_renewed: Callable[[float], None] = lambda _: None,
+        on_update: Callable[[Node], None] = lambda _: None,
     ) -> None:
         self.node = node
         self.session = session
@@ -68,6 +69,7 @@ class Registration:
         self._ttl = ttl
         self._replace = replace
         self._on_renewed = on_renewed
+        self._on_update = on_update
         self._lease: Lease | None = None
         self._placed: _Placed | None = None
         self._last_revision = 0
@@ -75,7 +77,7 @@ class Registration:
         self._hold_deadline: Deadline | None = None
         self._wake = asyncio.Event()
         self._settled = Signal()
-        self._patience = Patience(min(max(ttl / 6, 0.5), 5.0), most=ttl / 2)
+        self._patience = Patience(call_seconds(ttl), most=ttl / 2)
         self._grant_patience = Patience(client.options.timeout, most=_LONGEST_GRANT)
         self._backoff = Backoff(0.1, min(max(ttl / 6, 0.2), 3.0))
 
@@ -115,6 +117,7 @@ class Registration:
         node = self.node.replace(**changes)
         encode_node(node)
         self.node = node
+        self._on_update(node)
         self._wake.set()
         return await self.settled()
 

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 from clusterd.aio import plain_errors
 from clusterd.etcd.client import Client
+from clusterd.etcd.lease import DEFAULT_TTL
 from clusterd.keys import Keyspace
-from clusterd.mirror import DEFAULT_TTL, Mirror
+from clusterd.mirror import Mirror
 
 
 @contextlib.asynccontextmanager

@@ -6,12 +6,28 @@ import random
 import time
 from typing import Self
 
+from clusterd.errors import UsageError
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import LeaseExists, LeaseGone, Unavailable
 from clusterd.etcd.messages import decode_keepalive, decode_lease, decode_reply
 from clusterd.etcd.transport import Transport
 
+DEFAULT_TTL = 10
+MAX_TTL = 3600
+
 _KEEPALIVE = "/lease/keepalive"
+
+
+def check_ttl(ttl: int) -> int:
+    """Return `ttl` if a lease may have it, or raise `UsageError`."""
+    if not (isinstance(ttl, int) and 1 <= ttl <= MAX_TTL):
+        raise UsageError(f"ttl {ttl!r} is out of range: give a whole number of seconds from 1 to {MAX_TTL}")
+    return ttl
+
+
+def call_seconds(ttl: float) -> float:
+    """Return the seconds to give a call that keeps something alive: several must fit into the TTL."""
+    return min(max(ttl / 6, 0.5), 5.0)
 
 
 class Lease:

@@ -57,14 +57,6 @@ class DeleteReply(Reply, frozen=True):
     deleted: int = 0
 
 
-class OpReply(msgspec.Struct, frozen=True):
-    """The answer to one operation of a transaction."""
-
-    response_range: RangeReply | None = None
-    response_put: Reply | None = None
-    response_delete_range: DeleteReply | None = None
-
-
 class TxnReply(Reply, frozen=True):
     """Whether the compares held, and the answers to the branch that ran."""
 
@@ -75,6 +67,15 @@ class TxnReply(Reply, frozen=True):
         """Return the first key that the range at `index` of the branch found."""
         reply = self.responses[index].response_range
         return reply.kvs[0] if reply and reply.kvs else None
+
+
+class OpReply(msgspec.Struct, frozen=True):
+    """The answer to one operation of a transaction."""
+
+    response_range: RangeReply | None = None
+    response_put: Reply | None = None
+    response_delete_range: DeleteReply | None = None
+    response_txn: TxnReply | None = None
 
 
 class LeaseReply(Reply, frozen=True):

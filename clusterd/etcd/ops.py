@@ -23,6 +23,11 @@ def put(key: bytes, value: bytes, *, lease: int = 0) -> Op:
     return {"request_put": {"key": key, "value": value, "lease": lease}}
 
 
+def txn(compare: list[Compare], success: list[Op], failure: list[Op]) -> Op:
+    """A transaction as one operation of another."""
+    return {"request_txn": {"compare": compare, "success": success, "failure": failure}}
+
+
 def get(key: bytes, range_end: bytes | None = None, **options: Any) -> Op:
     """Read a key or a range."""
     return {"request_range": range_request(key, range_end, **options)}

@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from clusterd.errors import UsageError
+from clusterd.etcd.lease import DEFAULT_TTL
 from clusterd.etcd.options import DEFAULT_ENDPOINT, TLS, EtcdOptions
-from clusterd.mirror import DEFAULT_TTL
 from clusterd.node import DEFAULT_WEIGHT
 
 ENV_PREFIX = "CLUSTERD_"

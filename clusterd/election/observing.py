@@ -1,0 +1,98 @@
+"""Looking on from outside: who holds an office, who stands for which, and taking an office away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from clusterd.election.ballot import Candidate, Office, in_order
+from clusterd.election.presence import insist
+from clusterd.etcd import ops
+from clusterd.etcd.client import Client
+from clusterd.etcd.errors import Compacted, Unavailable
+from clusterd.etcd.messages import KeyValue
+from clusterd.keys import Keyspace, range_end
+
+log = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionView:
+    """One election as etcd had it: all who stand, in the order of their turns; the first one leads."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def leader(self) -> Candidate:
+        """Who holds the office."""
+        return self.candidates[0]
+
+    @property
+    def waiting(self) -> tuple[Candidate, ...]:
+        """Who comes after."""
+        return self.candidates[1:]
+
+
+async def list_elections(client: Client, keyspace: Keyspace) -> list[ElectionView]:
+    """Return all elections that somebody stands in, by name. Raises `EtcdError`."""
+    prefix = keyspace.elections
+    reply = await client.range(prefix, range_end(prefix))
+    found: dict[str, list[KeyValue]] = defaultdict(list)
+    for kv in reply.kvs:
+        name, slash, _ = kv.key[len(prefix) :].rpartition(b"/")
+        if slash:  # else it is an election's own key, which stands for no candidate
+            found[name.decode(errors="backslashreplace")].append(kv)
+    return [ElectionView(name, in_order(kvs)) for name, kvs in sorted(found.items())]
+
+
+async def depose(client: Client, leader: Candidate) -> bool:
+    """Take the office away from this leader, as an operator; returns whether it still had it. Raises `EtcdError`.
+
+    Its key is deleted, if it is still the one of this term: a successor is never hit by mistake.
+    """
+    guard = ops.create_revision_is(leader.key, leader.fence)
+    reply = await client.txn([guard], [ops.delete(leader.key)], [])
+    return reply.succeeded
+
+
+async def read_holder(client: Client, office: Office) -> tuple[Candidate | None, int]:
+    """Return who holds an office, and the revision at which that was so. Raises `EtcdError`."""
+    reply = await client.range(**office.holder())
+    return (Candidate.of(reply.kvs[0]) if reply.kvs else None), reply.header.revision
+
+
+async def observe(client: Client, office: Office) -> AsyncIterator[Candidate | None]:
+    """Iterate over the holders of an office, the present one first; None while there is none."""
+    first, last = True, None
+    while True:
+        holder, revision = await insist(lambda: read_holder(client, office), f"observing {office}")
+        if first or holder != last:
+            yield holder
+        first, last = False, holder
+        await _changed(client, office, holder, revision)
+
+
+async def _changed(client: Client, office: Office, holder: Candidate | None, revision: int) -> None:
+    """Return when it is time to look again: only the holder's key matters, those who wait come and go unnoticed.
+
+    A watch that ends is a reason to look again, and so is one that has been silent for a while: it can be dead.
+    """
+    key, end = (holder.key, None) if holder else (office.prefix, office.range_end)
+    try:
+        async with (
+            asyncio.timeout(_PROBE_SECONDS * random.uniform(0.8, 1.0)),  # noqa: S311 - spreads load
+            client.watch(key, end, start_revision=revision + 1) as watch,
+        ):
+            await anext(watch)
+    except TimeoutError:
+        return
+    except (Compacted, Unavailable) as error:
+        log.debug("observing %s: %s; looking again", office, error)
+        await asyncio.sleep(random.uniform(0.0, 0.5))  # noqa: S311 - spreads load
