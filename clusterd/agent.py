@@ -225,6 +225,7 @@ class Agent:
             replace=self._replace,
             on_renewed=mirror.reached,
             on_update=desk.follow,
+            on_doubt=mirror.doubt,
         )
         mirror.on_topology(registration.observe)
         self._client, self._mirror, self._registration, self._desk = client, mirror, registration, desk

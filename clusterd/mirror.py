@@ -93,6 +93,12 @@ class Mirror:
         if self.topology.stale:
             self._tick()
 
+    def doubt(self) -> None:
+        """Take note of a hint that etcd lost its history, such as a lease that is gone before its time: list again."""
+        self._view.doubt()
+        self._must_list = True
+        self._probe_now.set()
+
     async def wait_for(self, revision: int) -> Topology:
         """Wait until all that happened up to an etcd revision is in the topology, and return that.
 
@@ -144,6 +150,8 @@ class Mirror:
     def _failed(self, error: EtcdError) -> None:
         if isinstance(error, Refused | TlsFailed) and not self.synced:
             raise error
+        if isinstance(error, _Rebuilt):
+            self._view.doubt()
         self._must_list = self._must_list or isinstance(error, Compacted | Refused | _Missed | _Rebuilt)
         log.log(
             level_for(error, self.trouble),
@@ -193,6 +201,8 @@ class Mirror:
                 async with asyncio.timeout(interval * random.uniform(0.8, 1.0)):  # noqa: S311 - spreads load
                     await self._probe_now.wait()
             self._probe_now.clear()
+            if self._must_list:
+                raise _Rebuilt("etcd may have been rebuilt: our lease is gone before its time")
             sent = time.monotonic()
             try:
                 await self._probe(watch, sent)

@@ -58,6 +58,7 @@ class Registration:
         replace: bool = False,
         on_renewed: Callable[[float], None] = lambda _: None,
         on_update: Callable[[Node], None] = lambda _: None,
+        on_doubt: Callable[[], None] = lambda: None,
     ) -> None:
         self.node = node
         self.session = session
@@ -70,6 +71,7 @@ class Registration:
         self._replace = replace
         self._on_renewed = on_renewed
         self._on_update = on_update
+        self._on_doubt = on_doubt
         self._lease: Lease | None = None
         self._placed: _Placed | None = None
         self._last_revision = 0
@@ -104,6 +106,8 @@ class Registration:
                 await self._step()
             except LeaseGone as error:
                 log.warning("registration: %s; registering again", error)
+                if self._lease is not None and self._lease.remaining:  # before its time: did etcd lose its data?
+                    self._on_doubt()
                 self._lease = self._placed = None
                 self.session.lost()
             except EtcdError as error:

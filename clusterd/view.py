@@ -35,6 +35,7 @@ class FleetView:
         self._reached = now
         self._broken_since = now
         self._grace_until = -math.inf
+        self._doubted = False
 
     @property
     def key_count(self) -> int:
@@ -46,6 +47,10 @@ class FleetView:
         """When the newest call that etcd is known to have answered was sent."""
         return self._reached
 
+    def doubt(self) -> None:
+        """Note a hint that etcd was rebuilt, which the next snapshot's revision may hide: it can have grown since."""
+        self._doubted = True
+
     def rebuilt(self, header: Header, revision: int) -> bool:
         """Whether a linearizable answer, asked for when `revision` was known, shows another history than ours."""
         return self._term > 0 and (
@@ -54,7 +59,7 @@ class FleetView:
 
     def snapshot(self, reply: RangeReply, sent: float) -> Change:
         """Take over a full list of the keys, asked for at `sent`: what was missed comes out as one change."""
-        header, rebuilt = reply.header, self.rebuilt(reply.header, self.topology.revision)
+        header, rebuilt = reply.header, self._doubted or self.rebuilt(reply.header, self.topology.revision)
         self.reached(sent)
         self._broken_since = math.inf
         if rebuilt:
@@ -64,7 +69,7 @@ class FleetView:
         kept = [] if sent >= self._grace_until else [node for node in self.topology if node.id not in nodes]
         self._held = {node.id for node in kept}
         nodes.update((node.id, node.replace(unconfirmed=True)) for node in kept)
-        self._term = header.raft_term
+        self._term, self._doubted = header.raft_term, False
         nodes = {node_id: nodes[node_id] for node_id in sorted(nodes)}
         after = self.topology.replaced(nodes, header.revision, cluster_id=header.cluster_id)
         return self._become(after, among=None)

@@ -56,8 +56,16 @@ async def test_the_one_error_of_a_group_comes_out_as_itself_with_its_cause() -> 
 async def test_the_first_of_several_errors_comes_out_with_the_group_as_its_cause() -> None:
     with pytest.raises(Boom, match="one") as caught:
         async with plain_errors():
-            raise BaseExceptionGroup("", [ExceptionGroup("", [Boom("one")]), Boom("two")])
+            raise BaseExceptionGroup("", [Boom("one"), Boom("two")])
     assert isinstance(caught.value.__cause__, BaseExceptionGroup)
+
+
+async def test_a_group_that_a_task_raised_itself_stays_a_group() -> None:
+    own = ExceptionGroup("my own", [Boom("one"), Boom("two")])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with plain_errors():
+            raise ExceptionGroup("the task group's", [own])
+    assert caught.value is own
 
 
 async def test_an_error_without_a_group_passes() -> None:

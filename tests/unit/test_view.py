@@ -463,3 +463,15 @@ def test_an_outage_takes_nobody_out_of_the_fleet(steps: list[Callable[[Fleet], N
         fleet.now += 1.0
         step(fleet)
         assert before <= set(fleet.view.topology.nodes)
+
+
+def test_after_a_hint_that_etcd_was_rebuilt_the_next_list_loses_nobody_though_its_revision_looks_right(
+    view: FleetView,
+) -> None:
+    view.doubt()
+    change = view.snapshot(listing(kv("gw-1", 8), revision=11), 1.0)
+    assert ids(change)[1] == ""
+    assert doubted(view.topology) == "gw-2 gw-3"
+    answering(view, 1.0 + TTL)
+    change = view.snapshot(listing(kv("gw-1", 8), revision=12), 1.0 + TTL)
+    assert ids(change)[1] == "gw-2 gw-3"
