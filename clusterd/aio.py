@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -59,7 +59,22 @@ async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
     """Run coroutines side by side, each in a task of its keyword's name, until all end or the first one fails.
 
     When one fails, or the caller is cancelled, the others are cancelled and awaited; the failure is raised as itself.
+    A caller that is cancelled while they end is cancelled, whatever failed: up to Python 3.12 a `TaskGroup` forgets
+    that, and it cancels the task that it is in, so that only a task of its own leaves the caller's count alone.
     """
+    caller = asyncio.current_task()
+    assert caller is not None  # noqa: S101 - a coroutine that awaits tasks runs in one
+    before = caller.cancelling()
+    try:
+        await asyncio.create_task(_run_in_group(named), name=f"{caller.get_name()}: together")
+    finally:
+        for coroutine in named.values():
+            coroutine.close()  # one that the cancellation came too early for was never awaited
+        if caller.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+async def _run_in_group(named: Mapping[str, Coroutine[Any, Any, Any]]) -> None:
     async with plain_errors(), asyncio.TaskGroup() as group:
         for name, coroutine in named.items():
             group.create_task(coroutine, name=name)

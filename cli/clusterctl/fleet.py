@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import EtcdError, PermissionDenied
+from clusterd.etcd.messages import RangeReply
 from clusterd.keys import Keyspace, range_end
 from clusterd.node import Node, decode_node
 from clusterd.status import NodeStatus, decode_status
+from clusterd.topology import Topology
 
 Figures = Mapping[str, NodeStatus]
 """Live figures by node id."""
@@ -49,11 +51,20 @@ def join(nodes: Iterable[Node], figures: Figures) -> tuple[Entry, ...]:
 async def read_fleet(client: Client, keyspace: Keyspace) -> Fleet:
     """Read all nodes and their figures. Raises `EtcdError`."""
     reply = await client.range(keyspace.nodes, range_end(keyspace.nodes))
-    nodes = [
+    return Fleet(join(_nodes(reply, keyspace), await read_figures(client, keyspace)), reply.header.revision)
+
+
+async def read_topology(client: Client, keyspace: Keyspace) -> Topology:
+    """Read all nodes once, without their figures. Raises `EtcdError`."""
+    reply = await client.range(keyspace.nodes, range_end(keyspace.nodes))
+    return Topology.of(_nodes(reply, keyspace), reply.header.revision, cluster_id=reply.header.cluster_id)
+
+
+def _nodes(reply: RangeReply, keyspace: Keyspace) -> list[Node]:
+    return [
         decode_node(keyspace.node_id(kv.key), kv.value, lease=kv.lease, mod_revision=kv.mod_revision)
         for kv in reply.kvs
     ]
-    return Fleet(join(nodes, await read_figures(client, keyspace)), reply.header.revision)
 
 
 async def read_figures(client: Client, keyspace: Keyspace) -> Figures:

@@ -14,7 +14,9 @@ from clusterctl.doctor import doctor
 from clusterctl.node import node
 from clusterctl.nodes import nodes
 from clusterctl.options import Group, debugging
+from clusterctl.route import route
 from clusterctl.screen import say
+from clusterctl.slots import slots
 from clusterctl.watch import watch
 from clusterd.errors import ClusterdError
 from clusterd.version import __version__
@@ -33,7 +35,7 @@ def cli() -> None:
     """Inspect and steer a fleet of gateway nodes, from anywhere that reaches its etcd."""
 
 
-for command in (nodes, node, watch, doctor, demo, completion):
+for command in (nodes, node, route, slots, watch, doctor, demo, completion):
     cli.add_command(command)
 
 

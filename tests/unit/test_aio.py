@@ -110,6 +110,40 @@ async def test_who_cancels_the_caller_cancels_them_all() -> None:
         await running
 
 
+async def test_a_caller_that_is_cancelled_while_a_failure_unwinds_is_cancelled() -> None:
+    unwinding, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            unwinding.set()
+            await go_on.wait()
+
+    running = asyncio.create_task(run_together(slow=slow_to_end(), failing=boom()))
+    await unwinding.wait()
+    running.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_failure_leaves_the_caller_as_one_whom_nobody_cancelled() -> None:
+    with pytest.raises(Boom):
+        await run_together(failing=boom())
+    caller = asyncio.current_task()
+    assert caller is not None
+    assert caller.cancelling() == 0
+
+
+async def test_a_caller_that_is_cancelled_at_once_leaves_no_coroutine_behind() -> None:
+    running = asyncio.create_task(run_together(one=asyncio.sleep(60)))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 def test_a_loop_that_fails_in_the_same_way_again_says_so_once() -> None:
     assert level_for(Boom("a"), None) == logging.WARNING
     assert level_for(Boom("a"), Boom("a")) == logging.DEBUG

@@ -13,7 +13,7 @@ from clusterd.etcd.process import free_ports
 from clusterd.testing import EtcdBinary, EtcdServer
 from clusterd.testing.certs import Certificates, make_certificates
 
-COMMANDS = (["nodes"], ["node", "gw-1"], ["watch"], ["nodes", "-w"])
+COMMANDS = (["nodes"], ["node", "gw-1"], ["route", "k"], ["slots"], ["watch"], ["nodes", "-w"])
 
 
 def one_line(result: Any) -> str:
