@@ -120,7 +120,7 @@ class Mirror:
 
         Before the first list it raises what waiting won't mend: `Refused`, `TlsFailed`.
         """
-        forget = self._client.failover.pool.on_failure(lambda _: self._probe_now.set())
+        forget = self._client.failover.pool.on_failure(lambda _: self._doubt())
         try:
             await run_together(
                 **{
@@ -134,6 +134,14 @@ class Mirror:
             self._stopped = True
             self._feed.close()
             self._progress.fire()
+
+    def _doubt(self) -> None:
+        """See whether the watch is still alive, where there is another endpoint to go to if it isn't.
+
+        A lone etcd that is slow gets its next probe when it is due: one for each call that failed would slow it more.
+        """
+        if len(self._client.failover.pool) > 1:
+            self._probe_now.set()
 
     async def _follow_for_ever(self) -> None:
         while True:

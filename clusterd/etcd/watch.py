@@ -17,6 +17,8 @@ _RPC = "/watch"
 class Watch:
     """An open watch: iterate over it to get batches of events, each batch whole and in the order of revisions.
 
+    What arrived together is one batch: a reader that falls behind has less to do for each event, and catches up.
+
     It ends by raising only: `Compacted`, `Unavailable` (the stream broke or ended), or what etcd gave as its reason
     for cancelling. A watch can also be dead without a sign (a dropped network, a stopped etcd): whoever depends on it
     compares from time to time what it saw with what etcd has.
@@ -40,8 +42,11 @@ class Watch:
             except Unavailable:
                 self._failover.failed(self.endpoint)
                 raise
-            if reply.events:
-                return reply.events
+            events = [*reply.events]
+            while self._replies and not self._replies[0].canceled:
+                events += self._replies.popleft().events
+            if events:
+                return tuple(events)
 
     async def opened(self) -> None:
         """Wait for etcd's word that the watch exists; raises what etcd says if it was refused."""
