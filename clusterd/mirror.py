@@ -120,7 +120,7 @@ class Mirror:
 
         Before the first list it raises what waiting won't mend: `Refused`, `TlsFailed`.
         """
-        forget = self._client.failover.pool.on_failure(lambda _: self._doubt())
+        forget = self._client.failover.pool.on_failure(lambda _: self._suspect())
         try:
             await run_together(
                 **{
@@ -135,7 +135,7 @@ class Mirror:
             self._feed.close()
             self._progress.fire()
 
-    def _doubt(self) -> None:
+    def _suspect(self) -> None:
         """See whether the watch is still alive, where there is another endpoint to go to if it isn't.
 
         A lone etcd that is slow gets its next probe when it is due: one for each call that failed would slow it more.

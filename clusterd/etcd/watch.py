@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from clusterd.etcd.errors import AuthExpired, Compacted, PermissionDenied, Unavailable, classify
@@ -12,12 +13,13 @@ from clusterd.etcd.messages import Event, WatchReply, decode_watch
 from clusterd.etcd.transport import Stream, Transport
 
 _RPC = "/watch"
+_FAR_BEHIND = 8  # messages
 
 
 class Watch:
     """An open watch: iterate over it to get batches of events, each batch whole and in the order of revisions.
 
-    What arrived together is one batch: a reader that falls behind has less to do for each event, and catches up.
+    A reader that falls far behind gets what is waiting as one batch: it has less to do for each event, and catches up.
 
     It ends by raising only: `Compacted`, `Unavailable` (the stream broke or ended), or what etcd gave as its reason
     for cancelling. A watch can also be dead without a sign (a dropped network, a stopped etcd): whoever depends on it
@@ -42,11 +44,12 @@ class Watch:
             except Unavailable:
                 self._failover.failed(self.endpoint)
                 raise
-            events = [*reply.events]
-            while self._replies and not self._replies[0].canceled:
-                events += self._replies.popleft().events
+            if len(self._replies) < _FAR_BEHIND:
+                events = reply.events
+            else:
+                events = (*reply.events, *self._waiting())
             if events:
-                return tuple(events)
+                return events
 
     async def opened(self) -> None:
         """Wait for etcd's word that the watch exists; raises what etcd says if it was refused."""
@@ -65,6 +68,10 @@ class Watch:
         reply = self._replies.popleft()
         self._raise_if_canceled(reply)
         return reply
+
+    def _waiting(self) -> Iterator[Event]:
+        while self._replies and not self._replies[0].canceled:
+            yield from self._replies.popleft().events
 
     def _decode(self, line: bytes) -> WatchReply:
         message = decode_watch(line, self.endpoint)
