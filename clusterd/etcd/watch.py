@@ -44,10 +44,7 @@ class Watch:
             except Unavailable:
                 self._failover.failed(self.endpoint)
                 raise
-            if len(self._replies) < _FAR_BEHIND:
-                events = reply.events
-            else:
-                events = (*reply.events, *self._waiting())
+            events = reply.events if len(self._replies) < _FAR_BEHIND else (*reply.events, *self._waiting())
             if events:
                 return events
 
