@@ -40,7 +40,7 @@ class InvalidKey(UsageError, TypeError):
 
 
 class NothingMatched(ClusterdError):
-    """A selector or an id matched no node."""
+    """A selector, an id or a name matched nothing that is there."""
 
     exit_code = 4
 

@@ -11,9 +11,9 @@ import msgspec
 
 from clusterd.errors import InvalidAddress, RecordTooLarge, UsageError
 from clusterd.keys import check_node_id
+from clusterd.records import MAX_RECORD_BYTES, reader
 
 RECORD_VERSION = 1
-MAX_RECORD_BYTES = 16 * 1024
 MAX_WEIGHT = 1_000_000
 DEFAULT_WEIGHT = 100
 
@@ -85,7 +85,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(NodeRecord).decode
+_read = reader(NodeRecord)
 
 
 def encode_node(node: Node) -> bytes:
@@ -99,7 +99,8 @@ def encode_node(node: Node) -> bytes:
     check_weight(node.weight)
     try:
         value = _encode(_record(node))
-        _decode(value)
+        if len(value) <= MAX_RECORD_BYTES:
+            _read(value)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         raise UsageError(f"the record of node {node.id!r} can't be written: {error}") from error
     if len(value) > MAX_RECORD_BYTES:
@@ -112,12 +113,10 @@ def encode_node(node: Node) -> bytes:
 
 def decode_node(node_id: str, value: bytes, *, lease: int = 0, mod_revision: int = 0) -> Node:
     """Return the node that `value` describes; whatever isn't a usable record of that node comes back `foreign`."""
-    if len(value) > MAX_RECORD_BYTES:
-        return _foreign(node_id, lease, mod_revision)
     try:
-        record = _decode(value)
+        record = _read(value)
         _check_record(record, node_id)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # the last: JSON that nests thousands of levels deep
+    except ValueError:
         return _foreign(node_id, lease, mod_revision)
     return Node(
         id=record.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from clusterd.node import MAX_RECORD_BYTES
+from clusterd.records import Unreadable, reader
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +17,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(NodeStatus).decode
+_read = reader(NodeStatus)
 
 
 def encode_status(status: NodeStatus) -> bytes:
@@ -27,10 +27,8 @@ def encode_status(status: NodeStatus) -> bytes:
 
 def decode_status(value: bytes) -> NodeStatus | None:
     """Return the figures, or None where the value isn't such a document."""
-    if len(value) > MAX_RECORD_BYTES:
-        return None
     try:
-        status = _decode(value)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        status = _read(value)
+    except Unreadable:
         return None
     return status if status.sessions >= 0 else None

@@ -8,11 +8,13 @@ import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clusterd.testing import EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
+from clusterd.testing import AgentProcess, EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
 from clusterd.testing.containers import docker_available
 from clusterd.testing.netns import PartitionableCluster, netns_available
 
@@ -46,6 +48,19 @@ async def etcd(etcd_binary: EtcdBinary) -> AsyncIterator[EtcdServer]:
     """A fresh etcd of one member."""
     async with EtcdServer(binary=etcd_binary) as server:
         yield server
+
+
+@pytest.fixture
+async def etcdctl(etcd: EtcdServer) -> AsyncIterator[Any]:
+    """Starts etcdctl of the same version as the etcd, to run until it is ended."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*arguments: str) -> AgentProcess:
+            command = (str(etcd.binary.etcdctl), f"--endpoints={etcd.endpoint}")
+            process = AgentProcess(*arguments, command=command, env={"ETCDCTL_API": "3"})
+            return await stack.enter_async_context(process)
+
+        yield start
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
-"""Shell completion: the script for a shell, and the node ids that it offers."""
+"""Shell completion: the script for a shell, and the ids of nodes and names of elections that it offers."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -15,13 +17,14 @@ from clusterd.keys import NODE_ID, range_end
 
 _PATIENCE_SECONDS = 1.0
 _MOST = 1000
+_Read = Callable[[Settings, str], Coroutine[Any, Any, list[str]]]
 
 
 @click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that completes commands, options and live node ids in a shell.
+    """Print the script that completes commands, options, live node ids and names of elections in a shell.
 
     \b
     bash:  eval "$(clusterctl completion bash)"       in ~/.bashrc
@@ -34,21 +37,41 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def complete_node_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the ids that start so; nothing when etcd can't be asked within a second: completion never complains.
+    """Return the ids that start so."""
+    given = ctx.params.get("ids", ())
+    return _offer(ctx, _node_ids, incomplete, given)
 
-    Only what a node of ours could be called is offered: the shell puts it on the command line as it is.
+
+def complete_election_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of elections that start so."""
+    return _offer(ctx, _election_names, incomplete)
+
+
+def _offer(ctx: click.Context, read: _Read, start: str, given: Iterable[str] = ()) -> list[CompletionItem]:
+    """Return what is found; nothing when etcd can't be asked within a second: completion never complains.
+
+    Only what a node or an election of ours could be called is offered: the shell puts it on the command line as it is.
     """
     try:
-        settings = resolve(current_layers(ctx))
-        ids = asyncio.run(_node_ids(settings, incomplete))
+        found = asyncio.run(read(resolve(current_layers(ctx)), start))
     except Exception:  # noqa: BLE001 - the person is typing: an error here would garble the line
         return []
-    given = ctx.params.get("ids", ())
-    return [CompletionItem(node_id) for node_id in ids if NODE_ID.fullmatch(node_id) and node_id not in given]
+    return [CompletionItem(name) for name in found if NODE_ID.fullmatch(name) and name not in given]
 
 
 async def _node_ids(settings: Settings, start: str) -> list[str]:
-    prefix = settings.keyspace.nodes + start.encode()
+    keys = await _keys(settings, settings.keyspace.nodes + start.encode())
+    return [settings.keyspace.node_id(key) for key in keys]
+
+
+async def _election_names(settings: Settings, start: str) -> list[str]:
+    prefix = settings.keyspace.elections
+    keys = await _keys(settings, prefix + start.encode())
+    names = (key[len(prefix) :].rpartition(b"/")[0].decode(errors="replace") for key in keys)
+    return list(dict.fromkeys(names))
+
+
+async def _keys(settings: Settings, prefix: bytes) -> list[bytes]:
     async with asyncio.timeout(_PATIENCE_SECONDS), Client(replace(settings.etcd, timeout=_PATIENCE_SECONDS)) as client:
         reply = await client.range(prefix, range_end(prefix), keys_only=True, limit=_MOST)
-    return [settings.keyspace.node_id(kv.key) for kv in reply.kvs]
+    return [kv.key for kv in reply.kvs]

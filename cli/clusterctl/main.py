@@ -11,6 +11,7 @@ import click
 from clusterctl.completion import completion
 from clusterctl.demo import demo
 from clusterctl.doctor import doctor
+from clusterctl.leader import leader
 from clusterctl.node import node
 from clusterctl.nodes import nodes
 from clusterctl.options import Group, debugging
@@ -35,7 +36,7 @@ def cli() -> None:
     """Inspect and steer a fleet of gateway nodes, from anywhere that reaches its etcd."""
 
 
-for command in (nodes, node, route, slots, watch, doctor, demo, completion):
+for command in (nodes, node, route, slots, leader, watch, doctor, demo, completion):
     cli.add_command(command)
 
 

@@ -11,7 +11,7 @@ import click
 
 from clusterctl.completion import complete_node_ids
 from clusterctl.durations import humanize
-from clusterctl.fleet import Entry, join, read_status
+from clusterctl.fleet import Entry, join, read_leads, read_status
 from clusterctl.options import Command, current_screen, current_settings
 from clusterctl.render import documents
 from clusterctl.render.fleet import age, entry_document, state_style, state_text
@@ -49,7 +49,7 @@ class Details:
     help="Form of the output.",
 )
 def node(node_id: str, output: str) -> None:
-    """Show everything about one node: its record, its figures, its lease, its revisions."""
+    """Show everything about one node: its record, its figures, what it leads, its lease, its revisions."""
     asyncio.run(_show(current_settings(), current_screen(), node_id, output))
 
 
@@ -72,7 +72,8 @@ async def read_details(client: Client, settings: Settings, node_id: str) -> Deta
     found = decode_node(keyspace.node_id(key.key), key.value, lease=key.lease, mod_revision=key.mod_revision)
     status = await read_status(client, keyspace, found.id)
     lease = await client.time_to_live(key.lease) if key.lease else _NO_LEASE
-    return Details(join([found], {found.id: status} if status else {})[0], key, lease)
+    leads = await read_leads(client, keyspace)
+    return Details(join([found], {found.id: status} if status else {}, leads)[0], key, lease)
 
 
 async def _find(client: Client, keyspace: Keyspace, node_id: str) -> KeyValue | None:
@@ -109,6 +110,7 @@ def as_table(details: Details, moment: datetime) -> Table:
         *_multiple("label", node.labels),
         *_multiple("endpoint", node.endpoints),
         ("sessions", _sessions(details.entry, moment), ""),
+        ("leads", ", ".join(details.entry.leads or ()), "bold"),
         ("instance", node.instance, ""),
         ("started", _with_age(node.started_at, moment), ""),
         ("agent", node.agent, ""),

@@ -11,7 +11,7 @@ import click
 from rich.live import Live
 
 from clusterctl.completion import complete_node_ids
-from clusterctl.fleet import Entry, FiguresPoll, Fleet, join, read_figures, read_fleet
+from clusterctl.fleet import Entry, FleetPoll, read_fleet
 from clusterctl.follow import following
 from clusterctl.options import Command, current_screen, current_settings
 from clusterctl.render import documents, fleet, tables
@@ -121,7 +121,7 @@ def nodes(
 
 async def _list(settings: Settings, screen: Screen, view: View) -> None:
     async with Client(settings.etcd) as client:
-        found = await read_fleet(client, settings.keyspace)
+        found = await read_fleet(client, settings.keyspace, with_leads=view.output != "name")
     entries = view.of(found.entries)
     if not entries and view.selection:
         raise NothingMatched(_nothing(view.selection, len(found.entries)))
@@ -140,31 +140,30 @@ def _nothing(selection: Selection, total: int) -> str:
 
 async def _watch(settings: Settings, screen: Screen, view: View) -> None:
     async with Client(settings.etcd) as client, following(client, settings.keyspace) as mirror:
-        figures = FiguresPoll(client, settings.keyspace, await read_figures(client, settings.keyspace))
+        poll = FleetPoll(client, settings.keyspace)
+        await poll.ask()
         show = _show_live if screen.person and view.output != "jsonl" else _show_again
-        await run_together(
-            **{"clusterctl figures": figures.run(), "clusterctl table": show(screen, view, mirror, figures)}
-        )
+        await run_together(**{"clusterctl poll": poll.run(), "clusterctl table": show(screen, view, mirror, poll)})
 
 
-async def _show_live(screen: Screen, view: View, mirror: Mirror, figures: FiguresPoll) -> None:
+async def _show_live(screen: Screen, view: View, mirror: Mirror, poll: FleetPoll) -> None:
     """Keep one table on the terminal in step, until interrupted."""
     changes = mirror.changes()
     with Live(console=screen.console, auto_refresh=False) as live:
         while True:
-            shown = view.of(join(mirror.topology, figures.latest))
+            shown = view.of(poll.join(mirror.topology))
             live.update(tables.for_terminal(view.table(shown), _caption(mirror)), refresh=True)
             await _change_or_timeout(changes)
 
 
-async def _show_again(screen: Screen, view: View, mirror: Mirror, figures: FiguresPoll) -> None:
+async def _show_again(screen: Screen, view: View, mirror: Mirror, poll: FleetPoll) -> None:
     """Write the nodes after each change, until interrupted."""
     changes = mirror.changes()
     while True:
-        current = Fleet(join(mirror.topology, figures.latest), mirror.topology.revision)
-        shown = view.of(current.entries)
+        topology = mirror.topology
+        shown = view.of(poll.join(topology))
         if view.output == "jsonl":
-            screen.write(documents.as_json_line(_snapshot(current.revision, mirror.topology.stale, shown)))
+            screen.write(documents.as_json_line(_snapshot(topology.revision, topology.stale, shown)))
         else:
             screen.write(tables.aligned(view.table(shown)) + "\n")
         await anext(changes)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from clusterctl.screen import Screen
+from clusterctl.screen import Screen, person_to_ask
 from clusterctl.settings import Layers, Settings, resolve
 
 _GIVEN = "clusterctl.options"
@@ -94,7 +94,7 @@ def current_layers(ctx: click.Context | None = None) -> Layers:
 
 def current_settings() -> Settings:
     """Return the settings of the running command; asks a person for a password that is missing."""
-    return resolve(current_layers(), _ask_password if sys.stdin.isatty() and sys.stderr.isatty() else None)
+    return resolve(current_layers(), _ask_password if person_to_ask() else None)
 
 
 def current_screen() -> Screen:

@@ -66,3 +66,8 @@ def _console(stream: TextIO, *, color: bool) -> Console:
 def now() -> datetime:
     """Return the wall-clock time, to compare with the times in records."""
     return datetime.now(UTC)
+
+
+def person_to_ask() -> bool:
+    """Whether somebody sits there who can be asked something."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
+from clusterd.aio import Backoff, level_for
 from clusterd.election.ballot import Candidate, Office, in_order
-from clusterd.election.presence import insist
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import Compacted, Unavailable
+from clusterd.etcd.errors import Compacted, TlsFailed, Unavailable
 from clusterd.etcd.messages import KeyValue
 from clusterd.keys import Keyspace, range_end
 
@@ -40,6 +41,18 @@ class ElectionView:
         return self.candidates[1:]
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one look at an office found: its holder, None while there is none, at a revision.
+
+    `trouble` says why nothing could be seen: then there is neither holder nor revision.
+    """
+
+    holder: Candidate | None = None
+    revision: int = 0
+    trouble: Unavailable | None = None
+
+
 async def list_elections(client: Client, keyspace: Keyspace) -> list[ElectionView]:
     """Return all elections that somebody stands in, by name. Raises `EtcdError`."""
     prefix = keyspace.elections
@@ -50,6 +63,13 @@ async def list_elections(client: Client, keyspace: Keyspace) -> list[ElectionVie
         if slash:  # else it is an election's own key, which stands for no candidate
             found[name.decode(errors="backslashreplace")].append(kv)
     return [ElectionView(name, in_order(kvs)) for name, kvs in sorted(found.items())]
+
+
+async def read_election(client: Client, keyspace: Keyspace, name: str) -> ElectionView | None:
+    """Return one election; None if nobody stands in it. Raises `InvalidOfficeName`, `EtcdError`."""
+    office = Office.of_election(keyspace, name)
+    reply = await client.range(office.prefix, office.range_end)
+    return ElectionView(name, in_order(reply.kvs)) if reply.kvs else None
 
 
 async def depose(client: Client, leader: Candidate) -> bool:
@@ -70,13 +90,35 @@ async def read_holder(client: Client, office: Office) -> tuple[Candidate | None,
 
 async def observe(client: Client, office: Office) -> AsyncIterator[Candidate | None]:
     """Iterate over the holders of an office, the present one first; None while there is none."""
-    first, last = True, None
+    last: Sighting | None = None
+    async with contextlib.aclosing(sightings(client, office)) as looks:
+        async for seen in looks:
+            if not seen.trouble and (last is None or seen.holder != last.holder):
+                last = seen
+                yield seen.holder
+
+
+async def sightings(client: Client, office: Office) -> AsyncGenerator[Sighting]:
+    """Look at who holds an office, and again whenever that may have changed, for ever.
+
+    While etcd is `Unavailable` each look says so. Any other error, and `TlsFailed`, is raised.
+    """
+    backoff, last = Backoff(0.05, 1.0), None
     while True:
-        holder, revision = await insist(lambda: read_holder(client, office), f"observing {office}")
-        if first or holder != last:
-            yield holder
-        first, last = False, holder
-        await _changed(client, office, holder, revision)
+        try:
+            holder, revision = await read_holder(client, office)
+        except TlsFailed:
+            raise
+        except Unavailable as error:
+            log.log(level_for(error, last), "observing %s: %s; trying again", office, error)
+            last = error
+            yield Sighting(trouble=error)
+            await asyncio.sleep(backoff.next())
+        else:
+            backoff.reset()
+            last = None
+            yield Sighting(holder, revision)
+            await _changed(client, office, holder, revision)
 
 
 async def _changed(client: Client, office: Office, holder: Candidate | None, revision: int) -> None:

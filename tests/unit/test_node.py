@@ -95,6 +95,7 @@ def test_a_record_with_any_fields_is_a_node_that_could_be_written_or_foreign(fie
         pytest.param(record(labels={"a": 1}), id="label that is not text"),
         pytest.param(record(zone="\ud800"), id="lone surrogate"),
         pytest.param(b'{"id":"gw-1","address":"h:1","x":' + b"[" * 8000 + b"]" * 8000 + b"}", id="deep nesting"),
+        pytest.param(record(zone="[" * 257), id="more brackets than a record has"),
         pytest.param(b"[" * 16_000, id="deeper, and never closed"),
         pytest.param(record(zone="x" * MAX_RECORD_BYTES), id="too large"),
     ],

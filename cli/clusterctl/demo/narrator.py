@@ -82,7 +82,7 @@ async def _draw(live: Live, stage: Stage) -> None:
 
 
 def _table(stage: Stage) -> Table:
-    return fleet.table(join(stage.topology, {}), now(), fleet.NARROW)
+    return fleet.table(join(stage.topology, {}), now(), fleet.BRIEF)
 
 
 def _mark(observation: Observation, *, person: bool) -> str:

@@ -59,8 +59,9 @@ def node_document(node: Node) -> dict[str, Any]:
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
-    """Return a node with how many sessions it holds, None where it doesn't say."""
-    return {**node_document(entry.node), "sessions": entry.sessions}
+    """Return a node with how many sessions it holds, None where it doesn't say, and what it leads."""
+    leads = None if entry.leads is None else list(entry.leads)
+    return {**node_document(entry.node), "sessions": entry.sessions, "leads": leads}
 
 
 def lease_text(lease: int) -> str:
@@ -112,6 +113,7 @@ _WEIGHT = _number("WEIGHT", lambda entry: None if entry.node.foreign else entry.
 _SESSIONS = _number("SESSIONS", lambda entry: entry.sessions)
 _AGE = Column(Heading("AGE", number=True), lambda entry, moment: Cell(age(entry.node.started_at, moment)))
 _STARTED = _of_node("STARTED_AT", lambda node: node.started_at)
+_LEADS = Column(Heading("LEADS"), lambda entry, _: Cell(",".join(entry.leads or ()), "bold"))
 _EXTRA = (
     _of_node("LABELS", lambda node: pairs(node.labels)),
     _of_node("ENDPOINTS", lambda node: pairs(node.endpoints)),
@@ -121,7 +123,8 @@ _EXTRA = (
     _number("REVISION", lambda entry: entry.node.mod_revision),
 )
 
-NARROW = (_ID, _STATE, _ZONE, _ADDRESS, _WEIGHT, _SESSIONS, _AGE)
+BRIEF = (_ID, _STATE, _ZONE, _ADDRESS, _WEIGHT, _SESSIONS, _AGE)
+NARROW = (*BRIEF, _LEADS)
 WIDE = (*NARROW, *_EXTRA)
-EXACT = (_ID, _STATE, _ZONE, _ADDRESS, _WEIGHT, _SESSIONS, _STARTED, *_EXTRA)
+EXACT = (_ID, _STATE, _ZONE, _ADDRESS, _WEIGHT, _SESSIONS, _STARTED, _LEADS, *_EXTRA)
 """The columns of `-o tsv`: as `WIDE`, with times that don't depend on when they are looked at."""

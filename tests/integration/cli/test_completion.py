@@ -55,6 +55,12 @@ async def test_a_key_that_a_shell_could_trip_over_is_not_offered(
     assert offered(await clusterctl(env=here | asking("clusterctl node gw-"))) == ["gw-1", "gw-2", "gw-3"]
 
 
+async def test_names_of_elections_complete(fleet: Any, clusterctl: Any, here: dict[str, str]) -> None:
+    for key in ("job/1", "job/2", "journal/3", "jo$(x)/4", "other/5", "joined"):
+        await fleet.etcd.admin.put(f"/elections/{key}", "gw-1")
+    assert offered(await clusterctl(env=here | asking("clusterctl leader jo"))) == ["job", "journal"]
+
+
 async def test_commands_complete(clusterctl: Any) -> None:
     assert offered(await clusterctl(env=asking("clusterctl no"))) == ["node", "nodes"]
 

@@ -17,7 +17,7 @@ async def test_a_pipe_gets_clean_text(fleet: Any, clusterctl: Any, here: dict[st
     result = await clusterctl("nodes", env=here)
     assert (result.code, result.err) == (0, "")
     lines = [line.split() for line in result.out.splitlines()]
-    assert lines[0] == ["NODE", "STATE", "ZONE", "ADDRESS", "WEIGHT", "SESSIONS", "AGE"]
+    assert lines[0] == ["NODE", "STATE", "ZONE", "ADDRESS", "WEIGHT", "SESSIONS", "AGE", "LEADS"]
     assert [line[0] for line in lines[1:]] == ["go-svc", "gw-1", "gw-2", "gw-3"]
     assert lines[1][1] == "active,foreign"
     assert lines[2][2:6] == ["a", "127.0.0.1:80", "100", "5"]

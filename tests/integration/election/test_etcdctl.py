@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from clusterd import Agent
-from clusterd.testing import AgentProcess, EtcdServer, never
-
-
-@pytest.fixture
-async def etcdctl(etcd: EtcdServer) -> AsyncIterator[Any]:
-    """Starts etcdctl of the same version as the etcd, to run until it is ended."""
-    async with AsyncExitStack() as stack:
-
-        async def start(*arguments: str) -> AgentProcess:
-            command = (str(etcd.binary.etcdctl), f"--endpoints={etcd.endpoint}")
-            process = AgentProcess(*arguments, command=command, env={"ETCDCTL_API": "3"})
-            return await stack.enter_async_context(process)
-
-        yield start
+from clusterd.testing import EtcdServer, never
 
 
 @pytest.fixture

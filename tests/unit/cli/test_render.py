@@ -30,7 +30,7 @@ NODE = Node(
     lease=0x1F,
     mod_revision=7,
 )
-ENTRY = Entry(NODE, NodeStatus(instance="i1", sessions=3))
+ENTRY = Entry(NODE, NodeStatus(instance="i1", sessions=3), ("billing", "job"))
 FOREIGN = Entry(Node(id="go", foreign=True, weight=0))
 
 
@@ -44,9 +44,9 @@ def at_terminal(table: Table, width: int = 100) -> str:
 def test_a_pipe_gets_aligned_text_with_nothing_cut() -> None:
     text = tables.aligned(fleet.table([ENTRY, FOREIGN], NOW, fleet.NARROW))
     assert text.splitlines() == [
-        "NODE  STATE           ZONE  ADDRESS      WEIGHT  SESSIONS    AGE",
-        "gw-1  active          z     10.0.0.1:80     100         3  1m30s",
-        "go    active,foreign  -     -                 -         -      -",
+        "NODE  STATE           ZONE  ADDRESS      WEIGHT  SESSIONS    AGE  LEADS",
+        "gw-1  active          z     10.0.0.1:80     100         3  1m30s  billing,job",
+        "go    active,foreign  -     -                 -         -      -  -",
     ]
 
 
@@ -98,9 +98,11 @@ def test_documents_have_the_records_fields_and_what_etcd_knows() -> None:
         "lease": "1f",
         "mod_revision": 7,
         "sessions": 3,
+        "leads": ["billing", "job"],
     }
     assert fleet.entry_document(FOREIGN)["lease"] is None
     assert fleet.entry_document(FOREIGN)["sessions"] is None
+    assert fleet.entry_document(FOREIGN)["leads"] is None
 
 
 @pytest.mark.parametrize("render", [documents.as_json, documents.as_json_line, documents.as_yaml])
@@ -148,6 +150,12 @@ def test_figures_count_for_the_instance_that_gave_them_alone() -> None:
     status = NodeStatus(instance="older", sessions=9)
     assert join([NODE], {"gw-1": status})[0].sessions is None
     assert join([NODE], {"gw-1": NodeStatus(instance="i1", sessions=9)})[0].sessions == 9
+
+
+def test_a_node_leads_what_is_led_in_its_name() -> None:
+    leads = {"gw-1": ("job",), "somebody": ("other",)}
+    assert [entry.leads for entry in join([NODE, FOREIGN.node], {}, leads)] == [("job",), ()]
+    assert join([NODE], {})[0].leads is None
 
 
 @pytest.mark.parametrize(
