@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
-BENCHES ?= snapshot latency idle join
+BENCHES ?= snapshot latency idle join routing election
 SECONDS ?= 180
 
 BIN = $(VENV)/bin
@@ -32,7 +32,7 @@ format: $(STAMP) ## put the code into the form that check wants
 	$(BIN)/ruff format .
 
 test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
-	$(BIN)/pytest -n 2 $(PYTEST_FLAGS) $(TESTS)
+	$(BIN)/pytest -n 3 $(PYTEST_FLAGS) $(TESTS)
 
 chaos: $(STAMP) ## contend for elections while everything breaks, and check the history; SECONDS=180
 	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS)

@@ -1,6 +1,6 @@
 """Routing beside uhashring and tooz's hash ring, in one process and on the same keys.
 
-    python bench/routing.py
+    python -m bench.routing
 
 Contenders take turns in every round, and each figure is the median of the rounds, in CPU time: what else the machine
 does hits all of them alike, so the ratios hold better than the times.
