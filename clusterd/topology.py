@@ -70,7 +70,13 @@ class Topology(Router):
         nodes.update((node.id, node) for node in puts)
         if len(nodes) > known:
             nodes = {node_id: nodes[node_id] for node_id in sorted(nodes)}
-        after = Topology(nodes, revision, cluster_id=cluster_id, stale_since=self.stale_since)
+        return self.replaced(nodes, revision, cluster_id=cluster_id, stale_since=self.stale_since)
+
+    def replaced(
+        self, nodes: Mapping[str, Node], revision: int, *, cluster_id: int, stale_since: float | None = None
+    ) -> Topology:
+        """Return a topology of other nodes (in the order of their ids) that works its slots out from this one's."""
+        after = Topology(nodes, revision, cluster_id=cluster_id, stale_since=stale_since)
         after.table = self.table.followed_by(after.nodes.values())
         return after
 

@@ -65,9 +65,9 @@ class FleetView:
         self._held = {node.id for node in kept}
         nodes.update((node.id, node.replace(unconfirmed=True)) for node in kept)
         self._term = header.raft_term
-        return self._become(
-            Topology(dict(sorted(nodes.items())), header.revision, cluster_id=header.cluster_id), among=None
-        )
+        nodes = {node_id: nodes[node_id] for node_id in sorted(nodes)}
+        after = self.topology.replaced(nodes, header.revision, cluster_id=header.cluster_id)
+        return self._become(after, among=None)
 
     def apply(self, events: Iterable[Event], now: float) -> Change:
         """Apply one batch of events, whole."""
