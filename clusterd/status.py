@@ -51,12 +51,12 @@ class DrainProgress(msgspec.Struct, frozen=True, kw_only=True):
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON document under `status/<id>`: the node's figures by its own count at `at` (RFC 3339).
 
-    `sessions` is how many it holds; `drain` how its drain goes, if there is one.
+    `sessions` is how many it holds, None where nobody counts; `drain` how its drain goes, if there is one.
     """
 
     v: int = 1
     instance: str = ""
-    sessions: int = 0
+    sessions: int | None = 0
     at: str = ""
     drain: DrainProgress | None = None
 
@@ -78,4 +78,4 @@ def decode_status(value: bytes) -> NodeStatus | None:
         status = _decode(value)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return status if status.sessions >= 0 else None
+    return status if status.sessions is None or status.sessions >= 0 else None

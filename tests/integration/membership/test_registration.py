@@ -221,12 +221,18 @@ async def test_a_live_holder_that_is_not_ours_is_not_overwritten(etcd: EtcdServe
 
 
 async def test_replace_takes_over_at_once_and_the_replaced_instance_stops(etcd: EtcdServer, fleet: Any) -> None:
-    old = fleet.new("gw-1", ttl=30)
-    with pytest.raises(NodeReplaced, match="taken over"):
+    old, entered = fleet.new("gw-1", ttl=30), asyncio.Event()
+
+    async def live() -> None:
         async with old:
-            new = await fleet.agent("gw-1", ttl=30, replace=True)
+            entered.set()
             await asyncio.sleep(20)
-            pytest.fail("the replaced instance went on")
+
+    life = asyncio.create_task(live(), name="the replaced instance")
+    await entered.wait()
+    new = await fleet.agent("gw-1", ttl=30, replace=True)
+    with pytest.raises(NodeReplaced, match="taken over"):
+        await life
     assert old.session.state is SessionState.LOST
     await new.wait_for(await etcd.admin.revision())
     assert new.topology.nodes["gw-1"].instance == new.node.instance
