@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -92,8 +91,8 @@ class Yard:
         self._stack = stack
 
     def agent(self, node: str, **options: Any) -> Agent:
-        settings = {"ttl": TTL, "start_timeout": 10.0, "stall_after": 0.6, **options}
-        return Agent(node, "10.0.0.1:8080", etcd=self.etcd.endpoint, **settings)
+        settings = {"etcd": self.etcd.endpoint, "ttl": TTL, "start_timeout": 10.0, "stall_after": 0.6, **options}
+        return Agent(node, "10.0.0.1:8080", **settings)
 
     async def gateway(self, node: str, sessions: int = 0, **options: Any) -> Gateway:
         gateway = Gateway(self.agent(node, **options), sessions)
@@ -170,8 +169,3 @@ async def yard(etcd: EtcdServer) -> AsyncIterator[Yard]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(EtcdOptions.of(etcd.endpoint)))
         yield Yard(etcd, client, stack)
-
-
-@pytest.fixture
-def counts() -> Any:
-    return lambda moves: defaultdict(int, {round(at, 1): count for at, count in moves})
