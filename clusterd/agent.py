@@ -125,9 +125,7 @@ class Agent:
 
     @property
     def ready(self) -> bool:
-        """Whether new sessions should come here: registered since the start, and active. etcd going away is no reason
-        against that, a drain is.
-        """
+        """Whether new sessions should come here: the node has registered, and is active; etcd may be away meanwhile."""
         return self.session.began and self.node.state is NodeState.ACTIVE
 
     @property

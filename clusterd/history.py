@@ -20,8 +20,9 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON document of one entry.
 
     `what` happened: an operator's `cordon`, `uncordon`, `drain`, `change`, `undrain`; a node's `drained`, `forced`,
-    `kept`, `aborted`, `undrained`. `by` is who did it (`user@host`, or the node's id), `intent` the id of the intent
-    that it belongs to, `details` what can be told in a line.
+    `kept`, `aborted`, `undrained`, `cordoned` (its drain became a cordon). `by` is who did it, or asked for it
+    (`user@host`, or the node's id), `intent` the id of the intent that it belongs to, `details` what can be told in a
+    line.
     """
 
     at: str

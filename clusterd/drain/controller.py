@@ -78,7 +78,8 @@ class DrainController:
     ) -> DrainProgress:
         """Drain for the end of the process, in `deadline` seconds at the most, and return how that went.
 
-        Then what is left is forced, and a moment given to that. Raises `UsageError`.
+        Then what is left is forced, and a moment given to that. Where there is no session, and no handler of a gateway
+        that could have some, nothing is done: the fleet need not hear of it twice. Raises `UsageError`.
         """
         intent = make_drain(
             by=self._site.node().id,
@@ -90,6 +91,8 @@ class DrainController:
             over=over,
             settle=settle,
         )
+        if self._site.sessions.count == 0 and self._site.handler() is None:
+            return DrainProgress(phase=Phase.DRAINED, at_start=0, left=0)
         until = time.monotonic() + deadline + _LEAVE_SECONDS
         conduct = Conduct(self._site, intent, None)
         self._ending = True

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Drain], Awaitable[None]]
 
 _LOOK_AGAIN = 0.2
+_NO_HANDLER = "no drain handler is there to move them: they have to end by themselves"
 
 
 class Evacuation:
@@ -59,8 +60,10 @@ class Evacuation:
     async def _move_once(self) -> None:
         handler = self._handler()
         if handler is None:
-            self.hindrance = "no drain handler is there to move them: they have to end by themselves"
+            self.hindrance = _NO_HANDLER
             return
+        if self.hindrance == _NO_HANDLER:
+            self.hindrance = ""
         self.activity = f"the drain handler runs since {format_time(datetime.now(UTC))}"
         try:
             await handler(self._drain)

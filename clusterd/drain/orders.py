@@ -25,7 +25,7 @@ class Orders:
 
     `key` is where it is, `revision` the one that wrote it (0: there is none), `intent` what it says (None also for
     what can't be read). The registration looks at it in its own transaction and hands it over with `taken`; beside
-    that `run` watches the key, and reads it about once in a TTL: a watch can be dead without a sign.
+    that `run` watches the key, and reads it about once in three TTLs: a watch can be dead without a sign.
     """
 
     def __init__(self, client: Client, keyspace: Keyspace, node_id: str, *, ttl: float) -> None:
@@ -79,7 +79,7 @@ class Orders:
             raise Unavailable(f"{watch.endpoint} is at revision {watch.revision}, before {self._seen_at} that was seen")
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._ttl * random.uniform(0.8, 1.0)):  # noqa: S311 - spreads load
+                async with asyncio.timeout(3 * self._ttl * random.uniform(0.8, 1.0)):  # noqa: S311 - spreads load
                     self._apply(await anext(watch))
                     continue
             await self._probe(watch)
