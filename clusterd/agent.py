@@ -162,7 +162,8 @@ class Agent:
     ) -> int:
         """Change this node's record, and return the etcd revision at which it was changed.
 
-        Waits while etcd is away. Raises `UsageError` for values that can't be used; then nothing is changed.
+        A state that an operator's intent doesn't allow comes into force when that is withdrawn. Waits while etcd is
+        away. Raises `UsageError` for values that can't be used; then nothing is changed.
         """
         given = {"state": state, "weight": weight, "zone": zone, "labels": labels, "endpoints": endpoints}
         changes = {name: value for name, value in given.items() if value is not None}

@@ -25,6 +25,7 @@ from clusterd.status import DrainProgress, Phase
 log = logging.getLogger(__name__)
 
 _TICK = 0.1
+_SHUTDOWN_PATIENCE = 0.4  # seconds that a process which is about to end waits for etcd to know of it
 _STATES = {Phase.DRAINING: NodeState.DRAINING, Phase.DRAINED: NodeState.DRAINED}
 
 
@@ -152,7 +153,7 @@ class Conduct:
             settle=self.intent.settle,
             deadline=time.monotonic() + left,
             on_deadline=self.intent.on_deadline,
-            patience=math.inf if self._permits else SHUTDOWN_PATIENCE,
+            patience=math.inf if self._permits else _SHUTDOWN_PATIENCE,
             stall_after=self._site.stall_after,
         )
 
@@ -169,7 +170,3 @@ class Conduct:
             except (IntentConflict, EtcdError) as error:
                 log.warning("drain: given up, but its intent is not withdrawn yet: %s", error)
             await asyncio.sleep(backoff.next())
-
-
-SHUTDOWN_PATIENCE = 0.4
-"""Seconds that a process which is about to end waits for etcd to know of it."""

@@ -70,7 +70,7 @@ class Drain:
             elif handout.finished:
                 return
             else:
-                await self._pause(_LOOK_AGAIN)
+                await self.pause(_LOOK_AGAIN)
 
     def sessions(self) -> int | None:
         """Return how many sessions there are: by the agent's count, or else by the source of the batches."""
@@ -108,7 +108,7 @@ class Drain:
                 return _UNPACED
             if count := pacer.take(time.monotonic()):
                 return count
-            await self._pause(pacer.due - time.monotonic())
+            await self.pause(pacer.due - time.monotonic())
         return 0 if self.cancelled.is_set() else handout.left
 
     def _paced(self, handout: _Handout[S]) -> Pacer | None:
@@ -119,7 +119,8 @@ class Drain:
             self._pacer = Pacer(rate, time.monotonic()) if rate else None
         return self._pacer
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until other terms, the deadline or the end of the drain change everything; for the agent."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()

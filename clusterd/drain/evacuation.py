@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Drain], Awaitable[None]]
 
 _LOOK_AGAIN = 0.2
+_MOST_CHARACTERS = 500
 _NO_HANDLER = "no drain handler is there to move them: they have to end by themselves"
 
 
@@ -32,7 +33,7 @@ class Evacuation:
         self._node = node
         self._allowed = False
         self._signal = Signal()
-        self._backoff = Backoff(1.0, 10.0)
+        self._backoff = Backoff(0.5, 5.0)
 
     def allow(self, allowed: bool) -> None:
         """Let sessions be moved from now on, or no longer."""
@@ -53,9 +54,20 @@ class Evacuation:
 
     async def _move_for_ever(self) -> None:
         while True:
-            if self._drain.sessions() != 0:
-                await self._move_once()
-            await asyncio.sleep(_LOOK_AGAIN)
+            if self._drain.sessions() == 0:
+                await asyncio.sleep(_LOOK_AGAIN)
+            elif await self._helped():
+                self._backoff.reset()
+                await asyncio.sleep(0)
+            else:
+                await self._drain.pause(_LOOK_AGAIN + self._backoff.next())
+
+    async def _helped(self) -> bool:
+        """Have the handler move sessions; returns whether fewer are left."""
+        before = self._drain.sessions()
+        await self._move_once()
+        left = self._drain.sessions()
+        return before is not None and left is not None and left < before
 
     async def _move_once(self) -> None:
         handler = self._handler()
@@ -69,8 +81,6 @@ class Evacuation:
             await handler(self._drain)
         except Exception as error:
             log.exception("drain: the handler failed; it is called again")
-            self.hindrance = f"the drain handler raised {type(error).__name__}: {error}"[:500]
-            await asyncio.sleep(self._backoff.next())
+            self.hindrance = f"the drain handler raised {type(error).__name__}: {error}"[:_MOST_CHARACTERS]
         else:
             self.hindrance, self.activity = "", "the drain handler has returned, and sessions are left"
-            self._backoff.reset()

@@ -87,7 +87,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
         return _limit(self.min_active, "min_active")
 
     def changed(self, **terms: Any) -> Intent:
-        """Return the same intent with other terms: its id, start and author stay.
+        """Return the same intent with other terms: its id, start and author stay; `deadline_from` makes a deadline.
 
         Raises `UsageError` for what can't be changed, or can't be used.
         """

@@ -20,12 +20,12 @@ from clusterd.status import DrainProgress, NodeStatus, encode_status
 log = logging.getLogger(__name__)
 
 _EVERY = 1.0
-_EVERY_IDLE = 10.0
+_EVERY_IDLE = 30.0
 _LEAVE_SECONDS = 0.5
 
 
 class Publisher:
-    """Keeps the node's status current: at most once a second while it drains, every ten otherwise, and if it changed.
+    """Keeps the node's status current: at most once a second while it drains, every 30 otherwise, and if it changed.
 
     Nothing waits for it: while etcd is away it falls behind, and catches up after. The history entries that
     `site.happened` holds are written beside it.

@@ -53,6 +53,20 @@ async def test_a_node_killed_in_a_drain_goes_on_with_it_and_never_flashes_active
     assert "active" not in [state for _, state in witness.events[before:]]
 
 
+async def test_a_node_paused_past_its_ttl_in_a_drain_goes_on_with_it(yard: Any, process: Any) -> None:
+    witness = await yard.witness()
+    async with process("gw-1", 30) as gateway:
+        await gateway.wait_for_line("entered active")
+        await yard.drain("gw-1", rate=20.0, max_unavailable="1")
+        await gateway.wait_for_line("moved 1 left 2[0-9]")
+        before = len(witness.events)
+        gateway.pause()
+        await eventually(lambda: witness.states("gw-1")[-1] == "gone")
+        gateway.resume()
+        await eventually(lambda: witness.states("gw-1")[-1] == "drained")
+    assert "active" not in [state for _, state in witness.events[before:]]
+
+
 async def test_a_deadline_is_kept_over_a_restart(yard: Any, process: Any) -> None:
     began = time.monotonic()
     async with process("gw-1", 500) as gateway:
@@ -71,7 +85,13 @@ async def test_sigterm_moves_the_sessions_and_ends(yard: Any, process: Any) -> N
         await gateway.wait_for_line("entered active")
         assert await gateway.terminate(grace=8) == 0
         assert "ended drained moved 40 left 0" in gateway.stdout
-    await eventually(lambda: witness.states("gw-1")[-4:] == ["cordoned", "draining", "drained", "gone"])
+    await eventually(lambda: witness.states("gw-1")[-1] == "gone")
+    assert [state for state in witness.states("gw-1") if state != "drained"] == [
+        "active",
+        "cordoned",
+        "draining",
+        "gone",
+    ]
     assert await yard.etcd.admin.range("/intents/") == []
 
 
