@@ -92,17 +92,22 @@ class Conduct:
     def _step(self) -> None:
         course = self.course
         course.step(time.monotonic(), self._sight())
-        if self._permits is not None:
-            if course.wants_permit:
-                self._permits.want(self.intent)
-            else:
-                self._permits.release()
+        self._see_to_permit()
         if course.forced and not self.drain.forced.is_set():
             self.drain.force()
         self._evacuation.allow(course.may_move)
         self.drain.progress = self.progress()
         self._site.place_state(self.state)
         self._tell()
+
+    def _see_to_permit(self) -> None:
+        """Want a permit, or give it back; once drained, not before the fleet was told: it must never see too many."""
+        if self._permits is None:
+            return
+        if self.course.wants_permit:
+            self._permits.want(self.intent)
+        elif self.course.phase is not Phase.DRAINED or self._site.placed_state() is NodeState.DRAINED:
+            self._permits.release()
 
     def _tell(self) -> None:
         """Put each fact about the drain into the history, once."""

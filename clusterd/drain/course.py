@@ -128,7 +128,7 @@ class Course:
 
     @property
     def _acts_at(self) -> float:
-        """When the deadline acts: one that had passed at the start, after an agent's restart, once more was seen."""
+        """When the deadline acts: one that had passed before an agent's restart lets sessions be counted first."""
         past = self.terms.deadline <= self._started
         return self._started + self.terms.settle if past else self.terms.deadline
 
@@ -170,6 +170,8 @@ class Course:
         sight = self._sight
         if math.isinf(self._cordoned_since):
             return "etcd does not confirm that the node has left the slots"
+        if self.phase is Phase.CORDONED and self._now < self._settled_at:
+            return ""
         if sight.leading and self.phase is Phase.CORDONED:
             return "terms of office that are still being given up"
         if not sight.permitted:

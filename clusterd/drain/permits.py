@@ -40,6 +40,7 @@ class PermitKeeper:
         self._granted_since = 0
         self._members: set[str] = set()
         self._cohort_deadline: Deadline | None = None
+        self._cohort_ready = True
         self._patience = call_seconds(site.ttl)
         self._changed = Signal()
 
@@ -70,24 +71,18 @@ class PermitKeeper:
                 self.needs = f"a permit: {error}"
                 await self._pause(backoff.next())
 
-    async def give_back(self) -> None:
-        """Give back what is held, once, and at once: for the end of the agent. Raises `EtcdError`."""
-        lease = self._site.lease()
-        if lease and not self._given_back:
-            await self._site.client.delete(self._site.keyspace.permit(lease))
-        self._given_back = True
-
     def _reset(self, intent: Intent | None) -> None:
         self._intent = intent
         self.granted, self.needs = False, "a permit"
         self._granted_since, self._members, self._cohort_deadline = 0, set(), None
+        self._cohort_ready = intent is None or intent.cohort_size <= 1
         self._changed.fire()
 
     async def _step(self) -> None:
         intent = self._intent
         if intent is None:
             if not self._given_back:
-                await self.give_back()
+                await self._give_back()
             if self._intent is None:
                 await self._changed.wait()
             return
@@ -98,9 +93,16 @@ class PermitKeeper:
         else:
             await self._queue_up(intent)
 
+    async def _give_back(self) -> None:
+        """Delete our permit, if there may be one. Raises `EtcdError`."""
+        lease = self._site.lease()
+        if lease and not self._given_back:
+            await self._site.client.delete(self._site.keyspace.permit(lease))
+        self._given_back = True
+
     async def _cohort_needs(self, intent: Intent) -> str:
         """Return what the cohort still waits for; not for ever: a member may have been undrained, or hang."""
-        if intent.cohort_size <= 1:
+        if self._cohort_ready:
             return ""
         if self._cohort_deadline is None:
             self._cohort_deadline = Deadline.after(max(_COHORT_SECONDS, 2 * self._site.ttl))
@@ -110,7 +112,8 @@ class PermitKeeper:
         needs = cohort_needs(self._members, intent.cohort_size, self._site.topology())
         if needs and self._cohort_deadline.expired:
             log.warning("drain: waited long enough for %s; going on", needs)
-            return ""
+            needs = ""
+        self._cohort_ready = not needs
         return needs
 
     async def _queue_up(self, intent: Intent) -> None:
@@ -134,7 +137,7 @@ class PermitKeeper:
         return await self._wait(key if self.granted else self._site.keyspace.permits, revision)
 
     def _judge(self, permit: Permit, own: KeyValue, places: list[Place]) -> None:
-        """What is granted stays granted: that another node fails later is no reason to stop halfway."""
+        """Note whether our permit is granted; that stays so: a node that fails later is no reason to stop halfway."""
         since = own.create_revision
         if self.granted and self._granted_since == since:
             return

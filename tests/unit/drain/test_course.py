@@ -162,6 +162,11 @@ def test_a_drain_that_stalls_names_what_blocks_it(sight: Sight, says: str) -> No
     assert says in course.blocked_by
 
 
+def test_settling_is_not_being_blocked() -> None:
+    course = run(drain(settle=9.0), (0, Sight(3, permitted=False, permit_needs="a permit")), (8, Sight(3)))
+    assert (course.blocked_by, course.stalled, course.wants_permit) == ("", False, False)
+
+
 def test_a_drain_that_moves_is_not_stalled() -> None:
     course = drain(settle=0.0)
     for second in range(30):
