@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -58,26 +58,17 @@ async def plain_errors() -> AsyncIterator[None]:
 async def run_together(**named: Coroutine[Any, Any, Any]) -> None:
     """Run coroutines side by side, each in a task of its keyword's name, until all end or the first one fails.
 
-    When one fails, or the caller is cancelled, the others are cancelled and awaited; the failure is raised as itself.
-    A caller that is cancelled while they end is cancelled, whatever failed: up to Python 3.12 a `TaskGroup` forgets
-    that, and it cancels the task that it is in, so that only a task of its own leaves the caller's count alone.
+    When one fails, or the caller is cancelled, the others are cancelled and awaited; the failure is raised as itself. A
+    cancellation goes before a failure at the same time: Python's task groups lose it, up to 3.12, and a caller that
+    goes on after failures would never end.
     """
-    caller = asyncio.current_task()
-    assert caller is not None  # noqa: S101 - a coroutine that awaits tasks runs in one
-    before = caller.cancelling()
+    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in named.items()]
     try:
-        await asyncio.create_task(_run_in_group(named), name=f"{caller.get_name()}: together")
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for coroutine in named.values():
-            coroutine.close()  # one that the cancellation came too early for was never awaited
-        if caller.cancelling() > before:
-            raise asyncio.CancelledError
-
-
-async def _run_in_group(named: Mapping[str, Coroutine[Any, Any, Any]]) -> None:
-    async with plain_errors(), asyncio.TaskGroup() as group:
-        for name, coroutine in named.items():
-            group.create_task(coroutine, name=name)
+        errors = await _end(tasks)
+    if errors:
+        raise errors[0] from (BaseExceptionGroup("all that failed", errors) if errors[1:] else errors[0].__cause__)
 
 
 @contextlib.asynccontextmanager
@@ -91,10 +82,25 @@ async def beside(coroutine: Coroutine[Any, Any, Any], *, name: str) -> AsyncIter
     try:
         yield task
     finally:
+        errors = await _end([task])
+    if errors:
+        raise errors[0]
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> list[BaseException]:
+    """Cancel tasks and await them all, also when cancelled meanwhile; returns the errors of those that failed."""
+    for task in tasks:
         task.cancel()
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.result()
+    cancelled = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    failures = [failure for task in tasks if not task.cancelled() and (failure := task.exception())]
+    if cancelled is not None:
+        raise cancelled
+    return failures
 
 
 def level_for(error: Exception, last: Exception | None) -> int:

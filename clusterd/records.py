@@ -37,3 +37,16 @@ def reader(kind: type[T]) -> Callable[[bytes], T]:
             raise Unreadable(str(error)) from error
 
     return read
+
+
+def reader_or_none(kind: type[T]) -> Callable[[bytes], T | None]:
+    """Return the function that decodes JSON records of this kind, or returns None, whatever the bytes."""
+    read = reader(kind)
+
+    def read_or_none(value: bytes) -> T | None:
+        try:
+            return read(value)
+        except Unreadable:
+            return None
+
+    return read_or_none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
@@ -185,3 +186,25 @@ def test_a_pause_is_random_below_a_bound_that_doubles_up_to_the_most(first: floa
 def test_pauses_use_their_whole_range() -> None:
     pauses = [Backoff(1.0, 60.0).next() for _ in range(200)]
     assert min(pauses) < 0.2 < 0.8 < max(pauses)
+
+
+async def test_a_cancellation_is_not_lost_to_a_failure_at_the_same_time() -> None:
+    async def fail_when_cancelled() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise OSError("the connection broke")
+
+    async def never_give_up() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                await run_together(fails=fail_when_cancelled())
+
+    task = asyncio.create_task(never_give_up(), name="never gives up")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=1)
+    task.cancel()
+    assert done
+    assert task.cancelled()

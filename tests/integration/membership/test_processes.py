@@ -77,6 +77,7 @@ async def test_a_node_whose_id_was_taken_over_while_it_was_paused_stops_itself(f
         await eventually(lambda: "gw-1" not in watcher.topology)
         async with node("gw-1") as new:
             await new.wait_for_line("registered at")
+            await eventually(lambda: "gw-1" in watcher.topology)
             instance = watcher.topology.nodes["gw-1"].instance
             old.resume()
             assert await old.wait() == 5

@@ -1,0 +1,61 @@
+"""etcd is away at each step of a drain: nothing is lost, and what can go on does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from clusterd import SessionState
+from clusterd.testing import EtcdServer, TcpProxy, eventually
+
+AWAY = 3.0
+"""Seconds: longer than the TTL of 2, so that leases are lost where etcd's clock goes on."""
+
+MOMENTS = {
+    "settling": lambda gateway: gateway.state == "cordoned",
+    "moving": lambda gateway: len(gateway.moves) > 2,
+    "drained": lambda gateway: gateway.state == "drained",
+}
+
+
+@pytest.mark.parametrize("fault", ["killed", "paused"])
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_drain_survives_etcd(yard: Any, etcd: EtcdServer, in_order: Any, moment: str, fault: str) -> None:
+    gateway = await yard.gateway("gw-1", 40)
+    await yard.drain("gw-1", rate=20.0, max_unavailable="1")
+    await eventually(lambda: MOMENTS[moment](gateway))
+    left = len(gateway.sessions)
+    if fault == "killed":
+        await etcd.kill()
+    else:
+        etcd.pause()
+    await asyncio.sleep(AWAY)
+    assert gateway.state != "active"
+    if moment == "moving":
+        assert len(gateway.sessions) < left - 20
+    if fault == "killed":
+        await etcd.start()
+    else:
+        etcd.resume()
+    await asyncio.wait_for(gateway.agent.session.wait_for(SessionState.CONNECTED), 10)
+    await eventually(lambda: gateway.state == "drained" and not gateway.sessions)
+    await eventually(lambda: gateway.agent.topology.nodes["gw-1"].state == "drained")
+    assert sum(count for _, count in gateway.moves) == 40
+
+
+@pytest.mark.parametrize("silence", ["drop", "half_open"])
+async def test_a_drain_taken_back_while_its_node_hears_nothing_is_noticed_after(yard: Any, silence: str) -> None:
+    """Also where the watch of the intent is dead without a sign."""
+    async with TcpProxy(yard.etcd.endpoint) as proxy:
+        gateway = await yard.gateway("gw-1", 3, etcd=proxy.endpoint)
+        gateway.agent.on_drain(lambda _: asyncio.sleep(60))
+        await yard.drain("gw-1")
+        await eventually(lambda: gateway.state == "draining")
+        getattr(proxy, silence)()
+        await yard.withdraw("gw-1")
+        await asyncio.sleep(0.5)
+        assert gateway.state == "draining"
+        await proxy.heal()
+        await eventually(lambda: gateway.state == "active")
