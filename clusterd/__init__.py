@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from clusterd.agent import Agent
+from clusterd.drain import Drain, Sessions
 from clusterd.election import Candidate, Election, Term
 from clusterd.errors import (
     AgentStopped,
     ClusterdError,
     Deposed,
+    IntentConflict,
     InvalidAddress,
     InvalidKey,
     InvalidNodeId,
@@ -37,6 +39,7 @@ from clusterd.routing import (
     judge,
 )
 from clusterd.session import Session, SessionState
+from clusterd.status import DrainProgress, Phase
 from clusterd.topology import Change, Topology, Update
 from clusterd.version import __version__
 
@@ -51,8 +54,11 @@ __all__ = [
     "ClusterdError",
     "ConsistentHashing",
     "Deposed",
+    "Drain",
+    "DrainProgress",
     "Election",
     "EtcdOptions",
+    "IntentConflict",
     "InvalidAddress",
     "InvalidKey",
     "InvalidNodeId",
@@ -64,12 +70,14 @@ __all__ = [
     "NodeIdHeld",
     "NodeReplaced",
     "NodeState",
+    "Phase",
     "RecordTooLarge",
     "RoundRobin",
     "Route",
     "RoutedAt",
     "Session",
     "SessionState",
+    "Sessions",
     "Share",
     "SmoothWeightedRoundRobin",
     "Strategy",

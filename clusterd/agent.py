@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from clusterd.aio import plain_errors
+from clusterd.drain import DrainController, Handler, Orders, Sessions, Site
+from clusterd.drain.site import DEFAULT_STALL_AFTER
 from clusterd.election import Election, ElectionDesk, Term, run_on_leader
 from clusterd.election.contest import DEFAULT_SETTLE, OnLost
 from clusterd.errors import AgentStopped, UsageError, WaitTimeout
@@ -24,7 +26,7 @@ from clusterd.mirror import Mirror
 from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
 from clusterd.registration import Registration
 from clusterd.session import Session
-from clusterd.status import NodeStatus, encode_status
+from clusterd.status import DrainProgress
 from clusterd.topology import EMPTY, Topology
 from clusterd.version import __version__
 
@@ -52,6 +54,7 @@ class Agent:
         endpoints: URLs of what the gateway offers, by name, such as `{"ws": "wss://..."}`.
         replace: Take the node id over from a live instance, instead of waiting for its lease to lapse.
         start_timeout: Seconds to wait for etcd on entering.
+        stall_after: Seconds without any session moving after which a drain is called stalled, and says why.
 
     Raises on entering: `UsageError` for values that can't be used, `Unavailable` when etcd doesn't answer in time,
     `Refused` for what it refuses (login, permission), `NodeIdHeld` when a live instance has the id.
@@ -71,6 +74,7 @@ class Agent:
         endpoints: Mapping[str, str] | None = None,
         replace: bool = False,
         start_timeout: float = 30.0,
+        stall_after: float = DEFAULT_STALL_AFTER,
     ) -> None:
         self._options = EtcdOptions.of(etcd)
         self._keyspace = Keyspace(prefix)
@@ -92,11 +96,15 @@ class Agent:
         )
         encode_node(self._first)
         self.session = Session()
+        self.sessions = Sessions()
+        self._stall_after = stall_after
+        self._handler: Handler | None = None
         self._life: contextlib.AbstractAsyncContextManager[None] | None = None
         self._client: Client | None = None
         self._mirror: Mirror | None = None
         self._registration: Registration | None = None
         self._desk: ElectionDesk | None = None
+        self._drains: DrainController | None = None
 
     async def __aenter__(self) -> Self:
         if self._life is not None:
@@ -114,6 +122,13 @@ class Agent:
     def node(self) -> Node:
         """This node, as it wants to be registered."""
         return self._registration.node if self._registration else self._first
+
+    @property
+    def ready(self) -> bool:
+        """Whether new sessions should come here: registered since the start, and active. etcd going away is no reason
+        against that, a drain is.
+        """
+        return self.session.began and self.node.state is NodeState.ACTIVE
 
     @property
     def topology(self) -> Topology:
@@ -153,17 +168,45 @@ class Agent:
         """
         given = {"state": state, "weight": weight, "zone": zone, "labels": labels, "endpoints": endpoints}
         changes = {name: value for name, value in given.items() if value is not None}
+        if state is not None:
+            changes["state"] = self._running(self._drains).choose(state)
         return await self._running(self._registration).update(**changes)
 
     async def report(self, *, sessions: int) -> None:
-        """Publish this node's figures for who asks (`clusterctl nodes`); the fleet isn't told. Raises `EtcdError`."""
-        registration = self._running(self._registration)
-        await registration.settled()
-        status = NodeStatus(
-            instance=self.node.instance, sessions=sessions, at=datetime.now(UTC).isoformat(timespec="milliseconds")
-        )
-        key = self._keyspace.node_status(self.node.id)
-        await self._running(self._client).put(key, encode_status(status), lease=registration.lease_id)
+        """Say how many sessions there are, and publish it at once. Raises `EtcdError`, `UsageError` for no count.
+
+        A gateway that counts them with `agent.sessions` has no need to: what that counts is published by itself.
+        """
+        self.sessions.set(sessions)
+        await self._running(self._registration).settled()
+        await self._running(self._drains).publish()
+
+    def on_drain(self, handler: Handler) -> Handler:
+        """Have `await handler(drain)` called when the sessions of this node are to move; usable as a decorator.
+
+        It is called again while sessions are left, and cancelled when the drain is taken back or may not go on. There
+        is one handler: the last one given.
+        """
+        self._handler = handler
+        return handler
+
+    async def drain(
+        self,
+        *,
+        deadline: float = 30.0,
+        rate: float | None = None,
+        over: float | None = None,
+        settle: float = 0.3,
+        reason: str = "shutdown",
+    ) -> DrainProgress:
+        """Drain for the end of this process (SIGTERM), and return how that went; leave the agent after it.
+
+        The node leaves the slots, sessions move (`rate` a second, or `over` so many seconds, or as fast as it goes),
+        and after `deadline` seconds those left are asked to move at once, and get one more. It is not persisted, waits
+        for no permit, and for etcd only a moment; the node is not active again. Raises `UsageError`.
+        """
+        drains = self._running(self._drains)
+        return await drains.shut_down(deadline=deadline, rate=rate, over=over, settle=settle, reason=reason)
 
     def election(
         self, name: str, *, value: str | bytes | None = None, ttl: int | None = None, settle: float = DEFAULT_SETTLE
@@ -198,10 +241,11 @@ class Agent:
     async def _live(self) -> AsyncIterator[None]:
         """Run the parts, each in a task that this one owns, from before the body until after it."""
         async with Client(self._options) as client, plain_errors(), asyncio.TaskGroup() as tasks:
-            mirror, registration = self._compose(client)
+            mirror, registration, drains = self._compose(client)
             running = [
                 tasks.create_task(mirror.run(), name=f"clusterd mirror of {self.node.id}"),
                 tasks.create_task(registration.run(), name=f"clusterd registration of {self.node.id}"),
+                tasks.create_task(drains.run(), name=f"clusterd drains of {self.node.id}"),
             ]
             try:
                 await self._started(client, mirror, registration)
@@ -211,25 +255,53 @@ class Agent:
                 for task in running:
                     task.cancel()
                 await asyncio.wait(running)
+                await drains.close()
                 await registration.leave()
 
-    def _compose(self, client: Client) -> tuple[Mirror, Registration]:
+    def _compose(self, client: Client) -> tuple[Mirror, Registration, DrainController]:
         mirror = Mirror(client, self._keyspace, ttl=self._ttl)
         desk = ElectionDesk(client, self._keyspace, self._first, ttl=self._ttl)
+        orders = Orders(client, self._keyspace, self._first.id, ttl=self._ttl)
         registration = Registration(
             client,
             self._keyspace,
             self._first,
             ttl=self._ttl,
             session=self.session,
+            orders=orders,
             replace=self._replace,
             on_renewed=mirror.reached,
             on_update=desk.follow,
             on_doubt=mirror.doubt,
         )
         mirror.on_topology(registration.observe)
+        drains = DrainController(self._site(client, orders, mirror, registration, desk))
         self._client, self._mirror, self._registration, self._desk = client, mirror, registration, desk
-        return mirror, registration
+        self._drains = drains
+        return mirror, registration, drains
+
+    def _site(
+        self, client: Client, orders: Orders, mirror: Mirror, registration: Registration, desk: ElectionDesk
+    ) -> Site:
+        def place(state: NodeState) -> None:
+            if registration.node.state is not state:
+                registration.amend(state=state)
+
+        return Site(
+            client=client,
+            keyspace=self._keyspace,
+            orders=orders,
+            ttl=self._ttl,
+            node=lambda: registration.node,
+            place_state=place,
+            placed_state=lambda: registration.placed.state if registration.placed else None,
+            lease=lambda: registration.lease_id,
+            topology=lambda: mirror.topology,
+            leading=lambda: desk.standing,
+            stall_after=self._stall_after,
+            sessions=self.sessions,
+            handler=lambda: self._handler,
+        )
 
     async def _started(self, client: Client, mirror: Mirror, registration: Registration) -> None:
         """Wait until the node is registered and sees itself; the time that it waits for a held id doesn't count."""

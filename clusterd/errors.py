@@ -59,6 +59,10 @@ class NodeReplaced(Conflict):
     """Another instance took this node's id over: this one must not act as the node any more."""
 
 
+class IntentConflict(Conflict):
+    """Another intent is in force for the node than the one that was known."""
+
+
 class Deposed(Conflict):
     """This term is over: who acts in it must stop, and what it still writes through it is refused."""
 

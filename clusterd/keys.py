@@ -74,6 +74,21 @@ class Keyspace:
         return self._key("status/")
 
     @property
+    def intents(self) -> bytes:
+        """The prefix of all intents: what operators want of nodes."""
+        return self._key("intents/")
+
+    @property
+    def history(self) -> bytes:
+        """The prefix of all that is remembered of who did what."""
+        return self._key("history/")
+
+    @property
+    def permits(self) -> bytes:
+        """The prefix of the permits to drain."""
+        return self._key("permits/drain/")
+
+    @property
     def elections(self) -> bytes:
         """The prefix of all elections."""
         return self._key("elections/")
@@ -99,13 +114,29 @@ class Keyspace:
         """The key of one node's live figures."""
         return self.status + check_node_id(node_id).encode()
 
-    def node_id(self, key: bytes) -> str:
-        """Return the node id that a key under `nodes/` names, as text that can always be shown.
+    def intent(self, node_id: str) -> bytes:
+        """The key of what operators want of one node."""
+        return self.intents + check_node_id(node_id).encode()
+
+    def history_entry(self, name: str) -> bytes:
+        """The key of one entry of the history; names rise with time."""
+        return self.history + name.encode()
+
+    def permit(self, lease: int) -> bytes:
+        """The key of the permit of the node whose registration has this lease."""
+        return self.permits + f"{lease:x}".encode()
+
+    def node_id(self, key: bytes, prefix: bytes | None = None) -> str:
+        """Return the node id that a key under `nodes/` (or `prefix`) names, as text that can always be shown.
 
         Other writers may have put keys there that are no node id of ours, not even UTF-8: what can't be shown comes
         back escaped, visible and harmless, and so does a backslash: two keys never have one id.
         """
-        text = key[len(self.nodes) :].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+        text = (
+            key[len(self.nodes if prefix is None else prefix) :]
+            .replace(b"\\", b"\\\\")
+            .decode("utf-8", "backslashreplace")
+        )
         return text if text.isprintable() else "".join(map(_shown, text))
 
     def probe(self, name: str) -> bytes:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from clusterd.aio import Backoff, Deadline, Patience, Signal, level_for
 from clusterd.errors import NodeIdHeld, NodeReplaced
@@ -28,6 +28,20 @@ log = logging.getLogger(__name__)
 _LAPSE_MARGIN = 2.0
 # Without a lease nothing is lost by waiting, and every grant that is given up on is one more for etcd to make.
 _LONGEST_GRANT = 30.0
+
+
+class Orders(Protocol):
+    """What operators want of the node: it is looked at in the transaction that puts the record.
+
+    `revision` is the one that wrote `key` as far as is known, 0 where nothing is there; `taken` is told what the key
+    holds, and at which revision of etcd, and may `amend` the record before it is put.
+    """
+
+    key: bytes
+    revision: int
+
+    def taken(self, kv: KeyValue | None, at: int) -> None:
+        """Take over what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,7 @@ class Registration:
         *,
         ttl: int,
         session: Session,
+        orders: Orders,
         replace: bool = False,
         on_renewed: Callable[[float], None] = lambda _: None,
         on_update: Callable[[Node], None] = lambda _: None,
@@ -68,6 +83,7 @@ class Registration:
         self._client = client
         self._key = keyspace.node(node.id)
         self._ttl = ttl
+        self._orders = orders
         self._replace = replace
         self._on_renewed = on_renewed
         self._on_update = on_update
@@ -89,6 +105,11 @@ class Registration:
         placed, lease = self._placed, self._lease
         current = placed and lease and placed.lease == lease.id and placed.value == encode_node(self.node)
         return placed.revision if placed and current else 0
+
+    @property
+    def placed(self) -> Node | None:
+        """The record as it is known to be in etcd; None while it isn't known to be there as it should."""
+        return self.node if self.revision else None
 
     @property
     def lease_id(self) -> int:
@@ -118,12 +139,16 @@ class Registration:
 
         Raises what `encode_node` raises; then nothing is changed.
         """
+        self.amend(**changes)
+        return await self.settled()
+
+    def amend(self, **changes: Any) -> None:
+        """Change fields of the node's record without waiting until they are in etcd. Raises as `update` does."""
         node = self.node.replace(**changes)
         encode_node(node)
         self.node = node
         self._on_update(node)
         self._wake.set()
-        return await self.settled()
 
     async def settled(self) -> int:
         """Wait until the record is in etcd as it should be, and return the revision at which it was put."""
@@ -184,22 +209,26 @@ class Registration:
     async def _place(self, lease: Lease) -> bool:
         """Put the record under our lease; False while another instance's lease has not lapsed.
 
-        Compare and swap on the key's revision: what is there is overwritten only after it was looked at.
+        Compare and swap on the key's revision: what is there is overwritten only after it was looked at. The same
+        holds for what operators want of the node: no record is put that they had already ruled out.
         """
-        value, known = encode_node(self.node), self._placed.revision if self._placed else 0
+        orders, known = self._orders, self._placed.revision if self._placed else 0
         while True:
+            value, ordered = encode_node(self.node), orders.revision
             reply = await self._client.txn(
-                [ops.mod_revision_is(self._key, known)],
+                [ops.mod_revision_is(self._key, known), ops.mod_revision_is(orders.key, ordered)],
                 [ops.put(self._key, value, lease=lease.id)],
-                [ops.get(self._key)],
+                [ops.get(self._key), ops.get(orders.key)],
                 timeout=max(lease.remaining / 2, self._patience.first),  # so that the lease can still be renewed
             )
             if reply.succeeded:
                 self._last_revision = reply.header.revision
                 self._placed = _Placed(value, lease.id, reply.header.revision)
                 return True
+            if orders.revision == ordered:
+                orders.taken(reply.found(1), reply.header.revision)
             seen = reply.found()
-            if seen is not None and not await self._may_overwrite(seen):
+            if seen is not None and seen.mod_revision != known and not await self._may_overwrite(seen):
                 return False
             known = seen.mod_revision if seen else 0
 

@@ -28,11 +28,12 @@ class Session:
     """The state of a registration, by the monotonic clock: past the deadline it is `LOST`, whatever else is known.
 
     `losses` counts how often it was lost: who holds something only while the session lives compares it, since a loss
-    can be over before a reader gets to look.
+    can be over before a reader gets to look. `began` says whether it was ever connected.
     """
 
     def __init__(self) -> None:
         self.losses = 0
+        self.began = False
         self._state = SessionState.LOST
         self._deadline = 0.0
         self._expiry: asyncio.TimerHandle | None = None
@@ -61,6 +62,7 @@ class Session:
         """Note that the registration holds until `deadline`, on the monotonic clock."""
         if self.state is SessionState.LOST and self._state is not SessionState.LOST:
             self.lost()  # it lapsed, and no timer has run since
+        self.began = True
         self._deadline = deadline
         self._arm()
         self._become(SessionState.CONNECTED)

@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
 from clusterd.records import Unreadable, reader
 
 
+class Phase(enum.StrEnum):
+    """How far a drain is.
+
+    `CORDONED`: out of the slots, or about to be; waits for that to be known, for the rest of its cohort, and for
+    its permit. `DRAINING`: sessions are being moved. `DRAINED`: no session was seen for the settle time. `ABORTED`:
+    given up, at the deadline or because the intent was withdrawn.
+    """
+
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    ABORTED = "aborted"
+
+
+class DrainProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """One drain as its node sees it.
+
+    `intent` is the id of the intent (empty for a shutdown's). `at_start` and `left` count sessions, None where nobody
+    counts them; `moved` is how many are gone since the start, `rate` how many went a second of late, averaged.
+    `since` and `deadline` are RFC 3339. `blocked_by` says what it waits for, empty while nothing is in the way;
+    `stalled` that nothing has moved for a while.
+    """
+
+    intent: str = ""
+    phase: Phase = Phase.CORDONED
+    at_start: int | None = None
+    left: int | None = None
+    moved: int = 0
+    rate: float = 0.0
+    since: str = ""
+    deadline: str | None = None
+    blocked_by: str = ""
+    waits_for_permit: bool = False
+    stalled: bool = False
+    forced: bool = False
+    kept: bool = False
+    aborted: bool = False
+
+
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON document under `status/<id>`: how many sessions the node holds, by its own count at `at` (RFC 3339)."""
+    """The JSON document under `status/<id>`: the node's figures by its own count at `at` (RFC 3339).
+
+    `sessions` is how many it holds, None where nobody counts; `drain` how its drain goes, if there is one.
+    """
 
     v: int = 1
     instance: str = ""
-    sessions: int = 0
+    sessions: int | None = 0
     at: str = ""
+    drain: DrainProgress | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -31,4 +76,4 @@ def decode_status(value: bytes) -> NodeStatus | None:
         status = _read(value)
     except Unreadable:
         return None
-    return status if status.sessions >= 0 else None
+    return status if status.sessions is None or status.sessions >= 0 else None

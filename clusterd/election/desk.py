@@ -48,6 +48,11 @@ class ElectionDesk:
         else:
             self._elections.shut(f"node {node.id} is {node.state}")
 
+    @property
+    def standing(self) -> bool:
+        """Whether the node holds, or stands for, an office of an election."""
+        return not self._elections.empty
+
     def election(
         self, name: str, *, value: str | bytes | None = None, ttl: int | None = None, settle: float = DEFAULT_SETTLE
     ) -> Election:

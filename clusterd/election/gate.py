@@ -53,6 +53,11 @@ class Gate:
             self._inside -= 1
             self._signal.fire()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is inside."""
+        return self._inside == 0
+
     async def emptied(self) -> None:
         """Wait until nobody is inside."""
         while self._inside:

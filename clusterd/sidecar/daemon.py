@@ -9,7 +9,8 @@ import signal
 from collections.abc import Callable, Iterator
 
 from clusterd.agent import Agent
-from clusterd.aio import plain_errors
+from clusterd.aio import beside, plain_errors
+from clusterd.errors import UsageError
 from clusterd.sidecar.settings import Settings
 from clusterd.topology import Change, Update
 
@@ -19,7 +20,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(settings: Settings) -> None:
-    """Run the node until SIGTERM or SIGINT, then withdraw it. A second signal ends the process at once.
+    """Run the node until SIGTERM or SIGINT, then drain and withdraw it. A second signal ends the process at once.
 
     Raises what `Agent` raises: on starting, and when another instance takes the node over.
     """
@@ -36,19 +37,47 @@ async def serve(settings: Settings) -> None:
         replace=settings.replace,
         start_timeout=settings.start_timeout,
     )
+    agent.sessions.set(0)  # nothing is attached: who has sessions says so
+    life = _Life(agent, settings.drain_timeout)
     async with plain_errors(), asyncio.TaskGroup() as tasks:
-        life = tasks.create_task(_live(agent), name="clusterd daemon")
-        with _on_first_signal(life.cancel):
-            await asyncio.wait([life])
+        living = tasks.create_task(life.run(), name="clusterd daemon")
+        with _on_first_signal(lambda: life.stop() or living.cancel()):
+            await asyncio.wait([living])
     log.info("node %s has left", agent.node.id)
 
 
-async def _live(agent: Agent) -> None:
-    async with agent:
-        log.info("node %s is registered at %s: %r", agent.node.id, agent.node.address, agent.topology)
-        async for change in agent.changes():
-            for line in describe(change):
-                log.info("topology at revision %d: %s", change.revision, line)
+class _Life:
+    """The node's life from its start to the end of its drain, which takes `drain_timeout` seconds at the most."""
+
+    def __init__(self, agent: Agent, drain_timeout: float) -> None:
+        if not drain_timeout > 0:
+            raise UsageError(f"drain_timeout {drain_timeout:g} is out of range: give a number of seconds above 0")
+        self._agent = agent
+        self._drain_timeout = drain_timeout
+        self._entered = False
+        self._stop = asyncio.Event()
+
+    def stop(self) -> bool:
+        """Ask for the end; returns whether it comes by itself: a node that isn't registered has nothing to drain."""
+        self._stop.set()
+        return self._entered
+
+    async def run(self) -> None:
+        """Be a node until asked to stop, then drain."""
+        agent = self._agent
+        async with agent:
+            self._entered = True
+            log.info("node %s is registered at %s: %r", agent.node.id, agent.node.address, agent.topology)
+            async with beside(_tell(agent), name="clusterd daemon's log"):
+                await self._stop.wait()
+                progress = await agent.drain(deadline=self._drain_timeout)
+                log.info("drained: %d sessions moved, %s left", progress.moved, progress.left)
+
+
+async def _tell(agent: Agent) -> None:
+    async for change in agent.changes():
+        for line in describe(change):
+            log.info("topology at revision %d: %s", change.revision, line)
 
 
 def describe(change: Change) -> Iterator[str]:

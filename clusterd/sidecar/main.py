@@ -40,11 +40,12 @@ def cli() -> None:
 @click.option("--cert", metavar="FILE", help="Client certificate.")
 @click.option("--key", metavar="FILE", help="Client certificate's key.")
 @click.option("--start-timeout", metavar="SECONDS", help="How long to wait for etcd at start.  [default: 30]")
+@click.option("--drain-timeout", metavar="SECONDS", help="How long SIGTERM waits for sessions to go.  [default: 30]")
 @click.option("--log-format", metavar="text|json", help="Form of the log on stderr.  [default: text]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
 @click.option("--config", metavar="FILE", envvar="CLUSTERD_CONFIG", type=click.Path(path_type=Path), help="TOML file.")
 def run(config: Path | None, **flags: Any) -> None:
-    """Register this node and keep it registered, until SIGTERM.
+    """Register this node and keep it registered, until SIGTERM drains it. A second signal ends the process at once.
 
     Every setting can also come from the environment (CLUSTERD_TTL for --ttl) or from the file (`ttl = 10`). A flag
     goes before the environment, the environment before the file.

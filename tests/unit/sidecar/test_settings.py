@@ -45,6 +45,7 @@ WAYS: dict[str, tuple[tuple[Any, Any], tuple[str, Any], tuple[str, Any]]] = {
     "cert": (("/flag", Path("/flag")), ("/env", Path("/env")), ('"/file"', Path("/file"))),
     "key": (("/flag", Path("/flag")), ("/env", Path("/env")), ('"/file"', Path("/file"))),
     "start_timeout": (("1.5", 1.5), ("2.5", 2.5), ("3", 3.0)),
+    "drain_timeout": (("1.5", 1.5), ("2.5", 2.5), ("3", 3.0)),
     "log_format": (("json", "json"), ("text", "text"), ('"json"', "json")),
     "log_level": (("debug", "debug"), ("error", "error"), ('"warning"', "warning")),
 }
@@ -64,6 +65,7 @@ DEFAULTS = {
     "cert": None,
     "key": None,
     "start_timeout": 30.0,
+    "drain_timeout": 30.0,
     "log_format": "text",
     "log_level": "info",
 }

@@ -1,0 +1,175 @@
+"""Carrying one drain out: shows its course what is the case, and does what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from datetime import UTC, datetime
+
+from clusterd.aio import Backoff, beside
+from clusterd.drain.course import Course, Sight, Terms
+from clusterd.drain.drain import Drain
+from clusterd.drain.evacuation import Evacuation
+from clusterd.drain.intent import Intent, format_time, make_cordon
+from clusterd.drain.operator import IntentView, withdraw_intent
+from clusterd.drain.permits import PermitKeeper
+from clusterd.drain.site import Site
+from clusterd.errors import IntentConflict
+from clusterd.etcd.errors import EtcdError
+from clusterd.history import HistoryEntry
+from clusterd.node import NodeState
+from clusterd.status import DrainProgress, Phase
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.1
+_STATES = {Phase.DRAINING: NodeState.DRAINING, Phase.DRAINED: NodeState.DRAINED}
+
+
+class Conduct:
+    """One drain of this node, from its beginning until it is withdrawn.
+
+    `permits` is None for a drain that isn't asked for by an intent: a process that ends asks nobody.
+    """
+
+    def __init__(self, site: Site, intent: Intent, permits: PermitKeeper | None) -> None:
+        self.intent = intent
+        self.since = format_time(datetime.now(UTC))
+        self._site = site
+        self._permits = permits
+        self.course = Course(self._terms(), time.monotonic())
+        self.drain = Drain(intent, self.course.terms.deadline, lambda: site.sessions.count)
+        self._told: set[str] = set()
+        self._evacuation = Evacuation(self.drain, site.handler, site.node().id)
+
+    @property
+    def state(self) -> NodeState:
+        """The state that the node's record is to show."""
+        return _STATES.get(self.course.phase, NodeState.CORDONED)
+
+    def take_terms(self, intent: Intent) -> None:
+        """Go on at the terms of the same intent as it is now."""
+        self.intent = intent
+        self.course.terms = self._terms()
+        self.drain.take_terms(intent, self.course.terms.deadline)
+
+    async def run(self) -> None:
+        """Carry the drain out, until the caller cancels it."""
+        try:
+            async with beside(self._evacuation.run(), name=f"clusterd evacuation of {self._site.node().id}"):
+                while not self.course.given_up:
+                    self._step()
+                    await asyncio.sleep(_TICK)
+                self._evacuation.allow(False)
+                self.drain.cancel()
+                await self._withdraw()
+        finally:
+            self.drain.cancel()
+
+    def progress(self) -> DrainProgress:
+        """Return how the drain goes, for those who ask."""
+        course = self.course
+        return DrainProgress(
+            intent=self.intent.id if self._permits else "",
+            phase=course.phase,
+            at_start=course.at_start,
+            left=course.left,
+            moved=course.moved,
+            rate=round(course.rate, 1),
+            since=self.since,
+            deadline=self.intent.deadline,
+            blocked_by=course.blocked_by,
+            waits_for_permit=bool(self._permits and course.wants_permit and not self._permits.granted),
+            stalled=course.stalled,
+            forced=course.forced,
+            kept=course.kept,
+            aborted=course.given_up,
+        )
+
+    def _step(self) -> None:
+        course = self.course
+        course.step(time.monotonic(), self._sight())
+        if self._permits is not None:
+            if course.wants_permit:
+                self._permits.want(self.intent)
+            else:
+                self._permits.release()
+        if course.forced and not self.drain.forced.is_set():
+            self.drain.force()
+        self._evacuation.allow(course.may_move)
+        self.drain.progress = self.progress()
+        self._site.place_state(self.state)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Put each fact about the drain into the history, once."""
+        course = self.course
+        facts = {
+            "drained": course.phase is Phase.DRAINED,
+            "forced": course.forced,
+            "kept": course.kept,
+            "aborted": course.given_up,
+        }
+        for what in [name for name, is_so in facts.items() if is_so and name not in self._told]:
+            self._told.add(what)
+            if self._permits is not None or course.at_start:
+                self.tell(what)
+
+    def tell(self, what: str) -> None:
+        """Put into the history what became of the drain."""
+        course, intent = self.course, self.intent
+        log.info("drain by %s: %s, %d sessions moved, %s left", intent.by, what, course.moved, course.left)
+        self._site.happened.append(
+            HistoryEntry(
+                at=format_time(datetime.now(UTC)),
+                what=what,
+                node=self._site.node().id,
+                by=intent.by,
+                reason=intent.reason,
+                intent=intent.id if self._permits else "",
+                details=f"{course.moved} sessions moved, {course.left if course.left is not None else '?'} left",
+            )
+        )
+
+    def _sight(self) -> Sight:
+        placed = self._site.placed_state()
+        return Sight(
+            sessions=self.drain.sessions(),
+            cordoned=placed is not None and placed is not NodeState.ACTIVE,
+            leading=self._site.leading(),
+            permitted=self._permits is None or self._permits.granted,
+            permit_needs=self._permits.needs if self._permits else "",
+            hindrance=self._evacuation.hindrance,
+            handler=self._evacuation.activity,
+        )
+
+    def _terms(self) -> Terms:
+        deadline = self.intent.deadline_at
+        left = math.inf if deadline is None else (deadline - datetime.now(UTC)).total_seconds()
+        return Terms(
+            settle=self.intent.settle,
+            deadline=time.monotonic() + left,
+            on_deadline=self.intent.on_deadline,
+            patience=math.inf if self._permits else SHUTDOWN_PATIENCE,
+            stall_after=self._site.stall_after,
+        )
+
+    async def _withdraw(self) -> None:
+        """Take the intent back, as its operator asked for at the deadline; the node is then what it was before."""
+        orders, backoff = self._site.orders, Backoff(0.1, 3.0)
+        cordon = None
+        if self.intent.was is NodeState.CORDONED:
+            cordon = make_cordon(by=self.intent.by, reason="was cordoned before", now=datetime.now(UTC))
+        while orders.intent is not None and orders.intent.id == self.intent.id:
+            view = IntentView(self._site.node().id, orders.intent, orders.revision, orders.key)
+            try:
+                await withdraw_intent(self._site.client, self._site.keyspace, view, cordon=cordon)
+            except (IntentConflict, EtcdError) as error:
+                log.warning("drain: given up, but its intent is not withdrawn yet: %s", error)
+            await asyncio.sleep(backoff.next())
+
+
+SHUTDOWN_PATIENCE = 0.4
+"""Seconds that a process which is about to end waits for etcd to know of it."""

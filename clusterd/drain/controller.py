@@ -1,0 +1,143 @@
+"""The agent's side of cordons and drains: what the intent in force, or the end of the process, asks of the node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+
+from clusterd.aio import Signal, beside, run_together
+from clusterd.drain.conduct import Conduct
+from clusterd.drain.intent import Intent, OnDeadline, make_drain
+from clusterd.drain.permits import PermitKeeper
+from clusterd.drain.publishing import Publisher
+from clusterd.drain.site import Site
+from clusterd.node import NodeState
+from clusterd.status import DrainProgress, Phase
+
+log = logging.getLogger(__name__)
+
+_LEAVE_SECONDS = 1.0
+
+
+class DrainController:
+    """Keeps the node's state what the intent says, and carries drains out, for as long as the agent runs.
+
+    `chosen` is the state that the gateway wants; an intent goes before it.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.chosen = site.node().state
+        self._site = site
+        self._permits = PermitKeeper(site)
+        self._publisher = Publisher(site, self.progress)
+        self._conduct: Conduct | None = None
+        self._last: DrainProgress | None = None
+        self._ending = False
+        self._changed = Signal()
+        site.orders.on_change = self._follow
+
+    @property
+    def state(self) -> NodeState:
+        """The state that the node's record is to show: no intent lets it into the slots, whoever wants it there."""
+        if self._conduct is not None:
+            return self._conduct.state
+        return NodeState.CORDONED if self._site.orders.intent else self.chosen
+
+    def progress(self) -> DrainProgress | None:
+        """Return how the drain goes, or how the last one ended if it was given up."""
+        return self._conduct.progress() if self._conduct else self._last
+
+    def choose(self, state: NodeState) -> NodeState:
+        """Note the state that the gateway wants, and return the one that it is to have."""
+        self.chosen = state
+        return self.state
+
+    async def run(self) -> None:
+        """Carry out what is asked for, for ever."""
+        await run_together(
+            **{
+                "clusterd intent": self._site.orders.run(),
+                "clusterd drains": self._carry_out_for_ever(),
+                "clusterd permit": self._permits.run(),
+                "clusterd status": self._publisher.run(),
+            }
+        )
+
+    async def close(self) -> None:
+        """Say what there is to say at the end, if etcd answers within a moment."""
+        await self._publisher.close()
+
+    async def publish(self) -> None:
+        """Publish the node's figures now. Raises `EtcdError`."""
+        await self._publisher.publish()
+
+    async def shut_down(
+        self, *, deadline: float, rate: float | None, over: float | None, settle: float, reason: str
+    ) -> DrainProgress:
+        """Drain for the end of the process, in `deadline` seconds at the most, and return how that went.
+
+        Then what is left is forced, and a moment given to that. Raises `UsageError`.
+        """
+        intent = make_drain(
+            by=self._site.node().id,
+            now=datetime.now(UTC),
+            reason=reason,
+            deadline=deadline,
+            on_deadline=OnDeadline.FORCE,
+            rate=rate,
+            over=over,
+            settle=settle,
+        )
+        until = time.monotonic() + deadline + _LEAVE_SECONDS
+        conduct = Conduct(self._site, intent, None)
+        self._ending = True
+        self._become(conduct)
+        while conduct.course.phase is not Phase.DRAINED and time.monotonic() < until:  # noqa: ASYNC110 - by the clock
+            await asyncio.sleep(0.05)
+        return conduct.progress()
+
+    def _follow(self) -> None:
+        """Take note of the intent in force: called as soon as it is known, before the node's record is put."""
+        intent, conduct = self._site.orders.intent, self._conduct
+        if self._ending:
+            return
+        if intent is None or not intent.drains:
+            self._end(conduct, intent)
+        elif conduct is not None and conduct.intent.id == intent.id:
+            conduct.take_terms(intent)
+        else:
+            self._begin(intent)
+        self._site.place_state(self.state)
+
+    def _begin(self, intent: Intent) -> None:
+        log.info("drain asked for by %s: %s", intent.by or "somebody", intent.reason or "no reason given")
+        self._become(Conduct(self._site, intent, self._permits))
+
+    def _end(self, conduct: Conduct | None, intent: Intent | None) -> None:
+        if conduct is not None and not conduct.course.given_up:
+            conduct.tell("undrained" if intent is None else "cordoned")
+        self._become(None, conduct.progress() if conduct and conduct.course.given_up else None)
+
+    def _become(self, conduct: Conduct | None, last: DrainProgress | None = None) -> None:
+        before, self._conduct, self._last = self._conduct, conduct, last
+        if before is not None:
+            before.drain.cancel()
+        self._permits.release()
+        self._site.place_state(self.state)
+        self._changed.fire()
+
+    async def _carry_out_for_ever(self) -> None:
+        while True:
+            conduct = self._conduct
+            if conduct is None:
+                await self._changed.wait()
+            else:
+                await self._carry_out(conduct)
+
+    async def _carry_out(self, conduct: Conduct) -> None:
+        async with beside(conduct.run(), name=f"clusterd drain of {self._site.node().id}") as task:
+            task.add_done_callback(lambda _: self._changed.fire())
+            while self._conduct is conduct and not task.done():
+                await self._changed.wait()

@@ -1,0 +1,48 @@
+"""What a drain works with on its node: the parts of the agent, and the gateway's own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clusterd.drain.evacuation import Handler
+from clusterd.drain.orders import Orders
+from clusterd.drain.sessions import Sessions
+from clusterd.etcd.client import Client
+from clusterd.history import HistoryEntry
+from clusterd.keys import Keyspace
+from clusterd.node import Node, NodeState
+from clusterd.topology import Topology
+
+DEFAULT_STALL_AFTER = 30.0
+"""Seconds without any session moving after which a drain is called stalled."""
+
+
+_MOST_ENTRIES = 100
+
+
+@dataclass(slots=True)
+class Site:
+    """One node, as its drains see it.
+
+    `place_state` has the registration put another state; `placed_state` is the one that is known to be in etcd (None
+    while none is), `lease` the registration's lease id (0: none). `leading` says whether the node still holds, or
+    stands for, an office; `handler` is the gateway's, `stall_after` in seconds;
+    `happened` is what is to be written into the history.
+    """
+
+    client: Client
+    keyspace: Keyspace
+    orders: Orders
+    ttl: float
+    node: Callable[[], Node]
+    place_state: Callable[[NodeState], None]
+    placed_state: Callable[[], NodeState | None]
+    lease: Callable[[], int]
+    topology: Callable[[], Topology]
+    leading: Callable[[], bool]
+    stall_after: float = DEFAULT_STALL_AFTER
+    sessions: Sessions = field(default_factory=Sessions)
+    handler: Callable[[], Handler | None] = lambda: None
+    happened: deque[HistoryEntry] = field(default_factory=lambda: deque(maxlen=_MOST_ENTRIES))
