@@ -10,7 +10,7 @@ import msgspec
 from clusterd.etcd.client import Client
 from clusterd.etcd.lease import Lease
 from clusterd.keys import Keyspace, range_end
-from clusterd.node import MAX_RECORD_BYTES
+from clusterd.records import MAX_RECORD_BYTES
 
 HISTORY_SECONDS = 14 * 86400
 """How long an entry is kept."""

@@ -12,7 +12,8 @@ import msgspec
 
 from clusterd.drain.limits import Limit
 from clusterd.errors import UsageError
-from clusterd.node import MAX_RECORD_BYTES, NodeState
+from clusterd.node import NodeState
+from clusterd.records import MAX_RECORD_BYTES
 
 INTENT_VERSION = 1
 MAX_REASON = 1024

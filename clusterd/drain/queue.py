@@ -9,7 +9,8 @@ import msgspec
 
 from clusterd.drain.limits import Limit
 from clusterd.errors import UsageError
-from clusterd.node import MAX_RECORD_BYTES, Node, NodeState
+from clusterd.node import Node, NodeState
+from clusterd.records import MAX_RECORD_BYTES
 
 
 class Permit(msgspec.Struct, frozen=True, kw_only=True):
