@@ -11,7 +11,7 @@ import click
 from clusterctl.completion import completion
 from clusterctl.demo import demo
 from clusterctl.doctor import doctor
-from clusterctl.drain import cordon, uncordon, undrain
+from clusterctl.drain import cordon, drain, uncordon, undrain
 from clusterctl.history import history
 from clusterctl.leader import leader
 from clusterctl.node import node
@@ -40,7 +40,7 @@ def cli() -> None:
 
 _COMMANDS = (
     *(nodes, node, route, slots, leader),
-    *(cordon, uncordon, undrain, history),
+    *(drain, undrain, cordon, uncordon, history),
     *(watch, doctor, demo, completion),
 )
 for command in _COMMANDS:
