@@ -38,7 +38,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 def complete_node_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the ids that start so."""
-    given = ctx.params.get("ids", ())
+    given = ctx.params.get("ids") or ()
     return _offer(ctx, _node_ids, incomplete, given)
 
 

@@ -11,6 +11,8 @@ import click
 from clusterctl.completion import completion
 from clusterctl.demo import demo
 from clusterctl.doctor import doctor
+from clusterctl.drain import cordon, drain, uncordon, undrain
+from clusterctl.history import history
 from clusterctl.leader import leader
 from clusterctl.node import node
 from clusterctl.nodes import nodes
@@ -36,7 +38,12 @@ def cli() -> None:
     """Inspect and steer a fleet of gateway nodes, from anywhere that reaches its etcd."""
 
 
-for command in (nodes, node, route, slots, leader, watch, doctor, demo, completion):
+_COMMANDS = (
+    *(nodes, node, route, slots, leader),
+    *(drain, undrain, cordon, uncordon, history),
+    *(watch, doctor, demo, completion),
+)
+for command in _COMMANDS:
     cli.add_command(command)
 
 

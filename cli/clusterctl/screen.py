@@ -23,7 +23,7 @@ class Screen:
     def __init__(self, *, color: bool = True) -> None:
         self.person = sys.stdout.isatty()
         self.console = _console(sys.stdout, color=color)
-        self._stderr = _console(sys.stderr, color=color)
+        self.stderr = _console(sys.stderr, color=color)
 
     def write(self, text: str) -> None:
         """Write text to stdout, at once: whoever reads a pipe sees it when it happens."""
@@ -46,7 +46,7 @@ class Screen:
 
     def waiting(self, what: str) -> AbstractContextManager[object]:
         """Show on stderr that something takes a moment, where a person waits for it."""
-        return self._stderr.status(what) if self.person else nullcontext()
+        return self.stderr.status(what) if self.person else nullcontext()
 
 
 def say(message: str) -> None:

@@ -10,9 +10,14 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from clusterctl.demo.stage import TTL, Stage
 from clusterctl.durations import brief
+from clusterd.drain import make_drain
+from clusterd.drain.operator import place_intents, whoami, withdraw_intent
+from clusterd.keys import Keyspace
+from clusterd.node import NodeState
 from clusterd.topology import Topology
 
 NODES = 5
@@ -21,7 +26,8 @@ _PAUSE_BETWEEN_STARTS = 0.3
 # etcd looks for lapsed leases twice a second, and deletes their keys through raft.
 _LAPSE_MARGIN = 2.0
 _AT_ONCE = 1.5
-_KILLED, _STOPPED = 2, 4
+_KILLED, _STOPPED, _DRAINED = 2, 4, 3
+_SETTLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,24 @@ async def join(stage: Stage) -> list[Observation]:
         await asyncio.sleep(_PAUSE_BETWEEN_STARTS)
     seconds = await stage.until(lambda topology: len(topology.active) == NODES, _START_SECONDS)
     return [_in_time(f"{NODES} nodes join, and are active", seconds, "after the last was started")]
+
+
+async def drain(stage: Stage) -> list[Observation]:
+    """A node is drained, and taken back: it leaves the slots first, and owns some again after."""
+    name, keyspace = f"gw-{_DRAINED}", Keyspace()
+    intent = make_drain(by=whoami(), reason="demo", settle=_SETTLE, now=datetime.now(UTC))
+    (view,) = await place_intents(stage.client, keyspace, {name: intent})
+    cordoned = await stage.until(lambda topology: _state(topology, name) is not NodeState.ACTIVE, TTL)
+    drained = await stage.until(lambda topology: _state(topology, name) is NodeState.DRAINED, _START_SECONDS)
+    owns = name in stage.topology.shares()
+    await withdraw_intent(stage.client, keyspace, view)
+    back = await stage.until(lambda topology: _state(topology, name) is NodeState.ACTIVE, TTL)
+    return [
+        _in_time(f"{name} leaves the slots at once", cordoned, "after it was asked"),
+        _in_time(f"{name} is drained", drained, f"later, {_SETTLE:g} s of them without a session"),
+        Observation("it owns no slot then", not owns, "still owns some" if owns else "every key has another owner"),
+        _in_time(f"{name} is taken back", back, "after the drain was withdrawn"),
+    ]
 
 
 async def crash(stage: Stage) -> list[Observation]:
@@ -113,6 +137,7 @@ async def close(stage: Stage) -> list[Observation]:
 
 SCENES = (
     Scene(f"{NODES} gateway nodes start, each a process of its own", join),
+    Scene(f"gw-{_DRAINED} is drained, and taken back", drain),
     Scene(f"gw-{_KILLED} is killed (SIGKILL): only its lease can tell", crash),
     Scene(f"gw-{_STOPPED} is stopped (SIGTERM): it gives its lease back", leave),
     Scene("etcd is restarted under the running fleet", restart_etcd),
@@ -138,6 +163,11 @@ async def _stop(stage: Stage, names: list[str], seen: Callable[[Topology], bool]
 def _ended_cleanly(claim: str, codes: list[int]) -> Observation:
     named = ", ".join(map(str, codes))
     return Observation(claim, not any(codes), f"exit code{'s' if len(codes) > 1 else ''} {named}")
+
+
+def _state(topology: Topology, name: str) -> NodeState | None:
+    node = topology.nodes.get(name)
+    return node.state if node else None
 
 
 def _there(stage: Stage) -> str:

@@ -47,6 +47,14 @@ async def test_node_ids_complete(fleet: Any, clusterctl: Any, here: dict[str, st
     assert offered(await clusterctl(env=asking(typed))) == ["go-svc"]
 
 
+async def test_what_drain_takes_completes(fleet: Any, clusterctl: Any, here: dict[str, str]) -> None:
+    assert offered(await clusterctl(env=here | asking("clusterctl drain s"))) == ["status"]
+    assert offered(await clusterctl(env=here | asking("clusterctl drain gw-1 g"))) == ["go-svc", "gw-2", "gw-3"]
+    assert offered(await clusterctl(env=here | asking("clusterctl drain status gw-1 gw-"))) == ["gw-2", "gw-3"]
+    for command in ("cordon", "uncordon", "undrain", "history"):
+        assert offered(await clusterctl(env=here | asking(f"clusterctl {command} gw-2"))) == ["gw-2"]
+
+
 async def test_a_key_that_a_shell_could_trip_over_is_not_offered(
     fleet: Any, clusterctl: Any, here: dict[str, str]
 ) -> None:

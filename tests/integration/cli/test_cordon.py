@@ -1,0 +1,141 @@
+"""`clusterctl cordon`, `uncordon`, `undrain` and `history`: what an operator asks for is in etcd, or nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from clusterd.drain import make_drain
+from clusterd.drain.operator import list_intents, place_intents
+from clusterd.etcd.client import Client
+from clusterd.etcd.options import EtcdOptions
+from clusterd.keys import Keyspace
+
+KEYS = Keyspace()
+
+
+class Operator:
+    """Looks at the intents, and has some of its own."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._options = EtcdOptions.of(endpoint)
+
+    async def intents(self) -> dict[str, str]:
+        async with Client(self._options) as client:
+            views = await list_intents(client, KEYS)
+        return {view.node: view.intent.kind.value if view.intent else "?" for view in views}
+
+    async def drain(self, *nodes: str) -> None:
+        async with Client(self._options) as client:
+            intents = {node: make_drain(by="bob@ops", reason="kernel", now=datetime.now(UTC)) for node in nodes}
+            await place_intents(client, KEYS, intents)
+
+
+@pytest.fixture
+def bob(fleet: Any) -> Operator:
+    """Another operator, of a fleet of three nodes."""
+    return Operator(fleet.etcd.endpoint)
+
+
+async def test_nodes_are_cordoned_and_come_back(bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
+    result = await clusterctl("cordon", "gw-1", "gw-2", "gw-1", "-m", "hot", env=here)
+    assert (result.code, result.out, result.err) == (0, "gw-1 cordoned\ngw-2 cordoned\n", "")
+    assert await bob.intents() == {"gw-1": "cordon", "gw-2": "cordon"}
+
+    again = await clusterctl("cordon", "gw-1", env=here)
+    assert (again.code, again.out) == (0, "")
+    assert "gw-1 is cordoned already, by " in again.err
+    assert "(hot)" in again.err
+
+    result = await clusterctl("uncordon", "gw-1", "gw-3", env=here)
+    assert (result.code, result.out) == (0, "gw-1 uncordoned\n")
+    assert result.err == "clusterctl: gw-3 is not cordoned\n"
+    assert await bob.intents() == {"gw-2": "cordon"}
+
+
+REFUSED = {
+    "cordon": (2, "Missing argument"),
+    "cordon gw-1 nope": (4, "no node nope; nothing was changed"),
+    "cordon gw-1 a/b": (2, "node id"),
+    "cordon gw-1 gw-2": (5, "node gw-2 is being drained by bob@ops"),
+    "uncordon nope": (4, "no node nope"),
+    "uncordon gw-2": (5, "node gw-2 is being drained: take that back with undrain"),
+    "undrain": (2, "undrain what? Give IDs, or --all"),
+    "undrain --all gw-2": (2, "--all and IDs don't go together"),
+    "undrain gw-2 nope": (4, "no node nope"),
+    "undrain gw-2 gw-3": (5, "node gw-3 is cordoned, not drained: uncordon is for that"),
+    "history --since nan": (2, "not a duration"),
+    "history --since 99999999999999h": (2, "the history has 14 days"),
+    "history --limit -1": (2, "-1"),
+    "history nope": (4, "nothing of that is in the history"),
+    "history --by eve": (4, "nothing of that is in the history"),
+}
+
+
+async def test_what_is_refused_changes_nothing(bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
+    await bob.drain("gw-2")
+    assert (await clusterctl("cordon", "gw-3", env=here)).code == 0
+    before = await bob.intents()
+    for arguments, (code, message) in REFUSED.items():
+        result = await clusterctl(*arguments.split(), env=here)
+        assert (result.code, result.out) == (code, ""), arguments
+        assert message in result.err
+        assert await bob.intents() == before
+
+
+async def test_a_foreign_node_has_no_agent_to_follow_an_intent(
+    bob: Operator, clusterctl: Any, here: dict[str, str]
+) -> None:
+    result = await clusterctl("cordon", "go-svc", "gw-1", env=here)
+    assert result.code == 5
+    assert "node go-svc is foreign" in result.err
+    assert await bob.intents() == {}
+
+
+async def test_drains_are_taken_back(bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
+    await bob.drain("gw-1", "gw-2", "gone")
+    result = await clusterctl("undrain", "gw-1", "--keep-cordoned", env=here)
+    assert (result.code, result.out) == (0, "gw-1 undrained, stays cordoned\n")
+    assert await bob.intents() == {"gone": "drain", "gw-1": "cordon", "gw-2": "drain"}
+    result = await clusterctl("undrain", "--all", env=here)
+    assert (result.code, result.out) == (0, "gone undrained\ngw-2 undrained\n")
+    assert await bob.intents() == {"gw-1": "cordon"}
+    result = await clusterctl("undrain", "--all", env=here)
+    assert (result.code, result.out, result.err) == (0, "", "clusterctl: no node is being drained\n")
+
+
+async def test_what_cannot_be_read_is_dropped(fleet: Any, bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
+    await fleet.etcd.admin.put("/intents/gw-1", b"scribble")
+    assert (await clusterctl("cordon", "gw-1", env=here)).code == 5
+    assert (await clusterctl("undrain", "gw-1", env=here)).code == 0
+    assert await bob.intents() == {}
+
+
+async def test_the_history_tells_who_did_what(bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
+    empty = await clusterctl("history", env=here)
+    assert (empty.code, empty.err) == (0, "clusterctl: the history is empty\n")
+    await clusterctl("cordon", "gw-1", "-m", "evil\x1b[31m", env=here)
+    await clusterctl("uncordon", "gw-1", env=here)
+    await clusterctl("cordon", "gw-2", env=here)
+
+    forms = ("table", "json", "jsonl", "yaml", "tsv")
+    found = dict(
+        zip(forms, await asyncio.gather(*(clusterctl("history", "-o", f, env=here) for f in forms)), strict=True)
+    )
+    entries = json.loads(found["json"].out)
+    assert [(e["node"], e["what"]) for e in entries] == [("gw-1", "cordon"), ("gw-1", "uncordon"), ("gw-2", "cordon")]
+    assert entries == yaml.safe_load(found["yaml"].out) == [json.loads(e) for e in found["jsonl"].out.splitlines()]
+    assert len(found["table"].out.splitlines()) == len(found["tsv"].out.splitlines()) == 4
+    assert "\x1b" not in "".join(result.out for result in found.values())
+
+    one = await clusterctl("history", "gw-1", "--what", "cordon", "--since", "1h", "-o", "jsonl", env=here)
+    assert json.loads(one.out)["reason"] == "evil\x1b[31m"
+    newest = await clusterctl("history", "-n", "1", "-o", "jsonl", env=here)
+    assert json.loads(newest.out)["node"] == "gw-2"
+    by = await clusterctl("history", "--by", entries[0]["by"].partition("@")[0], "-o", "jsonl", env=here)
+    assert len(by.out.splitlines()) == 3
