@@ -85,7 +85,7 @@ async def open_stage() -> AsyncIterator[Stage]:
 async def _observed(etcd: EmbeddedEtcd, gateways: Gateways) -> AsyncIterator[Stage]:
     async with (
         Client(EtcdOptions.of(etcd.endpoint)) as client,
-        following(client, Keyspace(), ttl=TTL) as mirror,
+        following(client, Keyspace()) as mirror,
     ):
         stage = Stage(etcd, gateways, client, mirror)
         recording = asyncio.create_task(stage.record(), name="clusterctl demo's recorder")
