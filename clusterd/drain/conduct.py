@@ -57,15 +57,17 @@ class Conduct:
         self.drain.take_terms(intent, self.course.terms.deadline)
 
     async def run(self) -> None:
-        """Carry the drain out, until the caller cancels it."""
+        """Carry the drain out, until it was withdrawn or the caller cancels it."""
         try:
             async with beside(self._evacuation.run(), name=f"clusterd evacuation of {self._site.node().id}"):
-                while not self.course.given_up:
+                # What was withdrawn may wake once more before it is cancelled: the node's state isn't its affair then.
+                while not (self.course.given_up or self.drain.cancelled.is_set()):
                     self._step()
                     await asyncio.sleep(_TICK)
                 self._evacuation.allow(False)
                 self.drain.cancel()
-                await self._withdraw()
+                if self.course.given_up:
+                    await self._withdraw()
         finally:
             self.drain.cancel()
 
