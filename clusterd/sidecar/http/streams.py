@@ -74,6 +74,10 @@ class Stream:
                 await self.response.write_eof()
 
     async def _write(self, piece: bytes) -> None:
+        transport = self._request.transport
+        if transport is not None and not transport.get_write_buffer_size():
+            await self.response.write(piece)  # it takes it at once
+            return
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await self.response.write(piece)
