@@ -244,6 +244,7 @@ async def _expect(request: web.Request) -> None:
     """Let a client go on that waits for that; what else one may expect isn't met here."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
         return
     problem = plain_problem(417)
     raise web.HTTPExpectationFailed(body=problem.answer().body, content_type="application/json")

@@ -113,6 +113,7 @@ class Streams:
             message = self._closing or f"{MAX_STREAMS} streams are open already"
             raise Problem(503, "too_many_streams", message, {"Retry-After": str(random.randint(1, 5))})  # noqa: S311
         response = web.StreamResponse(headers=_HEADERS)
+        response.force_close()  # it ends where the stream does
         await response.prepare(request)
         _limit_buffer(request)
         stream, task = Stream(response, request), asyncio.current_task()
