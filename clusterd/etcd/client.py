@@ -42,6 +42,7 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.failover.tokens.close()
         if self._session is not None:
             await self._session.close()
 

@@ -8,6 +8,7 @@ import pytest
 
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.errors import AuthNotEnabled, EtcdError, LoginRefused, Unavailable
+from clusterd.testing import eventually
 
 
 class Logins:
@@ -117,9 +118,34 @@ async def test_a_call_that_gives_up_while_it_logs_in_leaves_the_login_to_the_nex
     first, second = asyncio.create_task(tokens.get()), asyncio.create_task(tokens.get())
     await asyncio.sleep(0.001)
     first.cancel()
-    assert await second == "token-2"
+    assert await second == "token-1"
     with pytest.raises(asyncio.CancelledError):
         await first
+    assert logins.count == 1
+
+
+async def test_a_login_that_nobody_waits_for_any_more_serves_the_next_call() -> None:
+    tokens = TokenSource(Logins())
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(tokens.get(), 0.001)
+    assert await tokens.get() == "token-1"
+
+
+async def test_a_login_that_fails_when_nobody_waits_any_more_is_no_loose_end() -> None:
+    tokens = TokenSource(Logins(Unavailable("nobody there")))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tokens.get(), 0.001)
+    await eventually(lambda: tokens._running is None)
+    assert await tokens.get() == "token-2"
+
+
+async def test_closing_ends_a_login_under_way() -> None:
+    tokens = TokenSource(Logins())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tokens.get(), 0.001)
+    await tokens.close()
+    assert tokens.token is None
 
 
 async def test_each_refusal_is_an_error_of_its_own() -> None:
