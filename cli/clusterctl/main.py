@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from clusterctl.auth import auth
 from clusterctl.completion import completion
 from clusterctl.demo import demo
 from clusterctl.doctor import doctor
@@ -41,7 +42,7 @@ def cli() -> None:
 _COMMANDS = (
     *(nodes, node, route, slots, leader),
     *(drain, undrain, cordon, uncordon, history),
-    *(watch, doctor, demo, completion),
+    *(watch, doctor, auth, demo, completion),
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -86,6 +86,16 @@ class Group(click.Group):
         return result
 
 
+class Subgroup(Group):
+    """A command with commands of its own; its help doesn't repeat the global options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param, click.Option):
+                param.hidden = True
+
+
 def current_layers(ctx: click.Context | None = None) -> Layers:
     """Return the options given so far, and the environment."""
     ctx = ctx or click.get_current_context()

@@ -51,6 +51,11 @@ class Client:
         """The id of the etcd cluster that answers; 0 before the first answer."""
         return self.failover.cluster_id
 
+    @property
+    def logged_in(self) -> bool:
+        """Whether etcd asked for a login and got one; False where auth is off, or nothing was called yet."""
+        return bool(self.failover.tokens.token)
+
     async def range(
         self, key: bytes, range_end: bytes | None = None, *, timeout: float | None = None, **options: Any
     ) -> RangeReply:
