@@ -11,6 +11,7 @@ import click
 
 from clusterctl.screen import Screen, person_to_ask
 from clusterctl.settings import Layers, Settings, resolve
+from clusterd.sidecar.logs import TextFormatter
 
 _GIVEN = "clusterctl.options"
 _log = logging.getLogger("clusterd")
@@ -117,7 +118,9 @@ def _set_up_logging() -> None:
     debug = current_layers().switch("debug")
     _log.setLevel(logging.DEBUG if debug else logging.NOTSET)
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(TextFormatter())
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
     else:
         _log.addHandler(logging.NullHandler())
 

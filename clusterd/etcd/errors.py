@@ -134,6 +134,7 @@ _PHRASES: tuple[tuple[str, type[EtcdError]], ...] = (
     ("server is being stopped", Unavailable),
 )
 
+_LONGEST = 1000  # characters: whoever says more is no etcd, and a log is not the place for it
 _WRAPPING = re.compile(r"^rpc error: code = \w+ desc = ")
 
 # gRPC status codes (github.com/grpc/grpc/blob/master/doc/statuscodes.md), where neither table above knows the message.
@@ -163,7 +164,7 @@ def classify(message: str, code: int, status: int, *, where: str) -> EtcdError:
 
     The cause is etcd3-py's own typed error.
     """
-    message = _WRAPPING.sub("", message)
+    message = _WRAPPING.sub("", message)[:_LONGEST]
     typed = etcd3_errors.get_client_error(message, min(max(code, 0), 16), status)
     kind = _CLASSES.get(type(typed)) or _by_phrase(message) or _by_code(code, status)
     error = kind(f"{where}: {message.removeprefix('etcdserver: ')}" + (f": {_ADVICE[kind]}" if kind in _ADVICE else ""))
