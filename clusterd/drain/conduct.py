@@ -19,7 +19,7 @@ from clusterd.drain.permits import PermitKeeper
 from clusterd.drain.site import Happening, Site
 from clusterd.errors import IntentConflict
 from clusterd.etcd.errors import EtcdError
-from clusterd.history import HistoryEntry, new_name
+from clusterd.history import HistoryEntry
 from clusterd.node import NodeState
 from clusterd.status import DrainProgress, Phase
 
@@ -160,7 +160,7 @@ class Conduct:
             details=f"{course.moved} sessions moved, {course.left if course.left is not None else '?'} left",
         )
         since = parse_time(intent.at, "at") if self._resumed and self._permits else None
-        self._site.happened.append(Happening(new_name(), entry, since))
+        self._site.happened.append(Happening(entry, since))
 
     def _sight(self) -> Sight:
         placed = self._site.placed_state()

@@ -16,7 +16,7 @@ from clusterd.etcd import ops
 from clusterd.etcd.errors import EtcdError, PermissionDenied
 from clusterd.etcd.lease import call_seconds
 from clusterd.etcd.ops import Op
-from clusterd.history import is_told, write_entries
+from clusterd.history import is_told, new_name, write_entries
 from clusterd.status import DrainProgress, NodeStatus, encode_status
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Publisher:
         happened = self._site.happened
         while happened:
             first = happened[0]
+            first.name = first.name or new_name()
             if not await self._told_before(first):
                 await write_entries(self._site.client, self._site.keyspace, {first.name: first.entry})
             if happened and happened[0] is first:  # it may have made room for newer ones meanwhile

@@ -24,16 +24,16 @@ DEFAULT_STALL_AFTER = 30.0
 _MOST_ENTRIES = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Happening:
-    """An entry for the history under the name that it keeps, however often it has to be sent.
+    """An entry for the history; `name` is given at the first attempt to write it, and kept for all further ones.
 
     `unless_since` is set where an instance before this one may have told the same: the moment since which to look.
     """
 
-    name: str
     entry: HistoryEntry
     unless_since: datetime | None = None
+    name: str = ""
 
 
 @dataclass(slots=True)
