@@ -157,6 +157,15 @@ def test_whatever_the_order_never_more_go_at_once_than_any_of_them_allows(
         assert len(fleet.going) <= min(limits, default=len(permits))
 
 
+def test_who_looked_before_one_came_that_goes_first_looks_again() -> None:
+    first, second = (Permit(node=f"gw-{n}", max_unavailable="1", cohort="c", order=n) for n in range(2))
+    fleet = Draining()
+    for permit, action in ((second, "act"), (second, "look"), (first, "act"), (first, "look"), (first, "act")):
+        fleet.step(permit, action)
+    fleet.step(second, "act")
+    assert [permit.node for permit in fleet.going] == ["gw-0"]
+
+
 @given(st.permutations(range(6)), st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None)
 def test_a_cohort_that_has_queued_up_drains_in_its_order_and_to_its_end(arrival: list[int], rng: Random) -> None:
