@@ -72,8 +72,8 @@ async def test_a_cohort_drains_in_the_order_of_its_plan(yard: Any) -> None:
     intents = {f"gw-{number}": yard.intent(**cohort, order=turn) for turn, number in enumerate(order)}
     await place_intents(yard.client, Keyspace(), intents)
     await eventually(lambda: [witness.states(f"gw-{n}")[-1] for n in range(4)] == ["drained"] * 4, timeout=30)
-    begun = [node for node, state in witness.events if state == "draining"]
-    assert list(dict.fromkeys(begun)) == [f"gw-{number}" for number in order]
+    done = [node for node, state in witness.events if state == "drained"]  # a short `draining` may never be put
+    assert list(dict.fromkeys(done)) == [f"gw-{number}" for number in order]
     assert witness.most_at_once("draining") == 1
 
 
