@@ -3,9 +3,9 @@
     python -m bench.sidecar [--streams N] [--rate N] [--seconds S] [--rounds N] [--nodes N] [--change labels|weight]
 
 Both servers, and who listens to the streams, are processes of their own; the servers are asked in turn, by raw sockets
-at a fixed rate. The daemon has all its streams open meanwhile, and a node of its fleet changes once a second, which every
-stream is told. The bare handler has neither: it parses the key and answers a document of the same size. A change of a
-weight moves slots, so that the daemon works out anew which nodes each key falls back on.
+at a fixed rate. The daemon has all its streams open meanwhile, and a node of its fleet changes once a second, which
+every stream is told. The bare handler has neither: it parses the key and answers a document of the same size. A change
+of a weight moves slots, so that the daemon works out anew which nodes each key falls back on.
 """
 
 from __future__ import annotations
