@@ -70,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return self.password
         try:
             return self.password_file.read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"password file {self.password_file}: {_why(error)}") from error
 
 
@@ -92,10 +92,12 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        text = file.read_text()
+    except (OSError, ValueError) as error:
         raise UsageError(f"configuration file {file}: {_why(error)}") from error
-    except tomllib.TOMLDecodeError as error:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"configuration file {file} is not TOML: {error}") from error
 
 
