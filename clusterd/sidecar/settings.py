@@ -126,7 +126,7 @@ def _convert(name: str, value: Any, origin: Callable[[str], str]) -> Any:
         value = _pairs(_split(value) if isinstance(value, str) else value, origin(name))
     try:
         return msgspec.convert(value, field.type, strict=False, dec_hook=lambda kind, raw: kind(raw))
-    except (msgspec.ValidationError, TypeError) as error:
+    except (msgspec.ValidationError, TypeError, UnicodeError) as error:
         choices = get_args(field.type) if get_origin(field.type) is Literal else ()
         expected = " or ".join(choices) or _KINDS.get(field.type) or re.sub("^[Ee]xpected ", "", str(error))
         shown = "the value" if name == "password" else repr(value)

@@ -44,7 +44,6 @@ VALUES = st.one_of(
     st.sampled_from(
         [
             "\x1b[2J",
-            "\x00",
             "\udcff",
             "json",
             "jsonl",
@@ -138,6 +137,7 @@ OPTIONS = sorted(option for param in clusterd.run.params for option in param.opt
 @fuzzed(60)
 @given(st.lists(st.tuples(st.sampled_from(OPTIONS), VALUES) | st.tuples(VALUES), max_size=4), st.booleans())
 @example([("--address", "h:1"), ("--node", "gw-1")], False)
+@example([("--drain-timeout", "\udcff"), ("--zone", "\udcff"), ("--label", "\udcff=\udcff")], True)
 @example([("--config", "/")], True)
 @example([("--password-file", "/"), ("--user", "u")], True)
 @example([("--cacert", "/"), ("--etcd", "https://127.0.0.1:1")], True)

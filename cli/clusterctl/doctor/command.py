@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import click
+from click.shell_completion import CompletionItem
 
 from clusterctl.doctor import access, leases, members, registrations, rights
 from clusterctl.doctor.findings import Finding, Level, as_document, as_report, as_table, exit_code, fail, summary, warn
@@ -51,6 +52,7 @@ _IF_QUORUM: dict[str, Check] = {
     "--as",
     "part",
     metavar="ROLE",
+    shell_complete=lambda *_: [CompletionItem(part) for part in rights.PARTS],
     help=f"Check the user's rights against this role: {', '.join(rights.PARTS)}.  [default: told by what it may write]",
 )
 def doctor(output: str, part: str | None) -> int:
