@@ -103,6 +103,8 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("CLUSTERCTL_TIMEOUT", "50ms")
     monkeypatch.setenv("CLUSTERD_ETCD", NOBODY)
     monkeypatch.setenv("CLUSTERD_START_TIMEOUT", "0.1")
+    monkeypatch.setenv("CLUSTERD_CONTROL", "off")
+    monkeypatch.setenv("CLUSTERD_PROBES", "off")
     root, ours = logging.getLogger(), logging.getLogger("clusterd")
     before = root.handlers[:], root.level, ours.handlers[:], ours.level
     yield
