@@ -77,9 +77,9 @@ async def examine(settings: Settings, part: Role | None = None) -> list[Finding]
     async with Client(settings.etcd) as client:
         patient = Patient(settings, client, await probe_all(settings), part)
         findings = await _run(_FIRST, patient)
-        if not patient.statuses:
+        if not (patient.statuses or any(probe.refused for probe in patient.probes)):
             return [*findings, fail("quorum", "no endpoint answers", "check --endpoints, and that etcd runs")]
-        findings += await _run(_IF_REACHABLE, patient)
+        findings += await _run(_IF_REACHABLE if patient.statuses else {"quorum": members.quorum}, patient)
         if any(finding.check == "quorum" and finding.level is Level.FAIL for finding in findings):
             return findings
         return findings + await _run(_IF_QUORUM, patient)
