@@ -155,6 +155,7 @@ async def test_the_doctor_says_so_where_etcd_lets_nested_transactions_past_the_r
 # --- What each must be able to ---
 
 
+@pytest.mark.timeout(180)  # a dozen commands, each a process of its own
 @on_every_version
 async def test_agents_and_operators_do_all_their_work_in_their_roles(guarded: Guarded, clusterctl: Any) -> None:
     async with AsyncExitStack() as stack:
