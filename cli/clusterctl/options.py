@@ -11,6 +11,7 @@ import click
 
 from clusterctl.screen import Screen, person_to_ask
 from clusterctl.settings import Layers, Settings, resolve
+from clusterd.sidecar.logs import TextFormatter
 
 _GIVEN = "clusterctl.options"
 _log = logging.getLogger("clusterd")
@@ -86,6 +87,16 @@ class Group(click.Group):
         return result
 
 
+class Subgroup(Group):
+    """A command with commands of its own; its help doesn't repeat the global options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param, click.Option):
+                param.hidden = True
+
+
 def current_layers(ctx: click.Context | None = None) -> Layers:
     """Return the options given so far, and the environment."""
     ctx = ctx or click.get_current_context()
@@ -107,7 +118,9 @@ def _set_up_logging() -> None:
     debug = current_layers().switch("debug")
     _log.setLevel(logging.DEBUG if debug else logging.NOTSET)
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(TextFormatter())
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
     else:
         _log.addHandler(logging.NullHandler())
 

@@ -14,7 +14,7 @@ from clusterd.sidecar.gateway import Gateway
 from clusterd.sidecar.http.addresses import ListenAddress
 from clusterd.sidecar.http.control import Control
 from clusterd.sidecar.http.guard import Guard
-from clusterd.sidecar.http.listeners import serving
+from clusterd.sidecar.http.listeners import allow_connections, serving
 from clusterd.sidecar.http.probes import Render, make_probes
 from clusterd.sidecar.http.tokens import TokenFile
 from clusterd.sidecar.settings import Settings
@@ -45,6 +45,7 @@ class Front:
 
         Each listener is printed as `probes URL` or `control URL`. Raises `Conflict` where another process listens.
         """
+        allow_connections()
         async with contextlib.AsyncExitStack() as stack:
             if self._probes_at is not None:
                 probes = make_probes(self._agent, self._render)
