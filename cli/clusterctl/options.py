@@ -43,7 +43,11 @@ def _global_options() -> list[click.Parameter]:
         ),
         _option("--password-file", "FILE", "File whose first line is the user's password."),
         _option("--prefix", "PREFIX", "What all keys of the fleet start with.  [default: /]"),
-        _option("--timeout", "DURATION", "How long one call to etcd may take.  [default: 5s]"),
+        _option(
+            "--timeout",
+            "DURATION",
+            "How long one call to etcd may take. (After `drain`, how long to wait for it.)  [default: 5s]",
+        ),
         _flag("--no-color", "No colours at a terminal."),
         _flag("--debug", "Show log and tracebacks on stderr."),
     ]
