@@ -83,9 +83,25 @@ async def test_control_is_served_by_https_where_there_is_a_certificate(site: Any
     assert (await daemon.control.get("/v1/self", ssl=context)).status == 200
     async with daemon.control.events("/v1/watch", ssl=context) as events:
         assert (await events.next()).name == "snapshot"
+    other, other_key = authority.issue("renewed", hosts=("127.0.0.1",))
+    before = await serial(daemon, context)
+    key.write_bytes(other_key.read_bytes())
+    await serial(daemon, context)  # the two don't belong together: the old ones stay in use
+    cert.write_bytes(other.read_bytes())
+    assert await serial(daemon, context) != before
     plain = daemon.control.url.replace("https", "http")
     with pytest.raises(aiohttp.ClientError):
         await daemon.control.session.get(plain)
+
+
+async def serial(daemon: Any, context: ssl.SSLContext) -> str:
+    """Return the serial number of the certificate that a new connection is shown."""
+    port = int(daemon.control.url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    shown = writer.get_extra_info("peercert")["serialNumber"]
+    writer.close()
+    await writer.wait_closed()
+    return str(shown)
 
 
 async def test_control_can_be_a_unix_socket(site: Any, tmp_path: Path) -> None:
