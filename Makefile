@@ -13,7 +13,7 @@ STAMP = $(VENV)/.installed
 BENCH_STAMP = $(VENV)/.installed-bench
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install check format test chaos demo bench clean
+.PHONY: help install check format test fuzz chaos audit demo bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -37,6 +37,13 @@ test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
 chaos: $(STAMP) ## contend for elections while everything breaks, and check the history; SECONDS=180
 	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS)
 	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) --strict
+
+fuzz: $(STAMP) ## look for input that breaks something; SECONDS=180
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+audit: $(STAMP) ## look the dependencies up among known vulnerabilities; says so where it can't
+	$(PIP) --editable '.[audit]'
+	$(BIN)/python .ci/audit.py
 
 demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
 	$(BIN)/clusterctl demo

@@ -123,6 +123,9 @@ class Client:
 
         async def attempt(transport: Transport, _: str | None) -> str:
             body = await transport.unary(rpc, request)
-            return messages.decode_auth(body, transport.endpoint).token
+            reply = messages.decode_auth(body, transport.endpoint)
+            if reply.header.cluster_id:  # some etcds tell it to nobody before
+                self.failover.check_cluster(transport, reply.header.cluster_id)
+            return reply.token
 
         return await self.failover.run(attempt, self.options.timeout, rpc=rpc, login=False)

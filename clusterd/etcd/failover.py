@@ -14,8 +14,17 @@ from clusterd.aio import Deadline
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.calls import Observer, observed
 from clusterd.etcd.endpoints import EndpointPool
-from clusterd.etcd.errors import AuthChanged, AuthExpired, LoginRefused, NoLogin, TlsFailed, Unavailable, WrongCluster
-from clusterd.etcd.messages import decode_status
+from clusterd.etcd.errors import (
+    AuthChanged,
+    AuthExpired,
+    LoginRefused,
+    NoLogin,
+    PermissionDenied,
+    TlsFailed,
+    Unavailable,
+    WrongCluster,
+)
+from clusterd.etcd.messages import decode_reply
 from clusterd.etcd.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -143,12 +152,12 @@ class Failover:
     async def _on_endpoint(self, attempt: Attempt[T], transport: Transport, seconds: float, token: str | None) -> T:
         try:
             async with asyncio.timeout(seconds):
-                await self._introduce(transport)
+                await self._introduce(transport, token)
                 return await attempt(transport, token)
         except TimeoutError as error:
             raise Unavailable(f"{transport.endpoint}: no answer within {seconds:.1f} s") from error
 
-    async def _introduce(self, transport: Transport) -> None:
+    async def _introduce(self, transport: Transport, token: str | None) -> None:
         """Before the first call, and after a failure, make sure that this is an etcd, and of our cluster.
 
         Afterwards would be too late: a write to the wrong cluster can't be taken back. Calls that start together ask
@@ -158,9 +167,26 @@ class Failover:
             if transport.known:
                 return
             await transport.detect_version()
-            status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
-            self.check_cluster(transport, status.header.cluster_id)
-            transport.known = True
+            cluster_id = await self._cluster_of(transport, token)
+            if cluster_id:
+                self.check_cluster(transport, cluster_id)
+                transport.known = True
+
+    async def _cluster_of(self, transport: Transport, token: str | None) -> int:
+        """Return the id of an endpoint's cluster; 0 where that is told only to who logs in, and we have not yet.
+
+        From 3.4.42, 3.5.28 and 3.6 on etcd with auth tells its status only to who has logged in, up to 3.4.44, 3.5.30
+        and 3.6.11 to root alone (etcd-io/etcd #21663). Of a lease that nobody has it tells everybody who has.
+        """
+        try:
+            body = await transport.unary("/maintenance/status", {}, token)
+        except PermissionDenied:
+            body = await transport.unary("/lease/timetolive", {"ID": 0}, token)
+        except AuthExpired:
+            if token:
+                raise
+            return 0  # whoever gets no further than this writes nothing either
+        return decode_reply(body, transport.endpoint).header.cluster_id
 
     def _adopt(self, strangers: Counter[int]) -> None:
         """Take over another cluster id once most endpoints agree on it: etcd was set up anew, not mistyped."""
