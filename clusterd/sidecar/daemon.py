@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from clusterd.agent import Agent
 from clusterd.aio import beside, plain_errors
 from clusterd.errors import UsageError
+from clusterd.sidecar.front import listening
 from clusterd.sidecar.settings import Settings
 from clusterd.topology import Change, Update
 
@@ -39,7 +40,7 @@ async def serve(settings: Settings) -> None:
     )
     agent.sessions.set(0)  # nothing is attached: who has sessions says so
     life = _Life(agent, settings.drain_timeout)
-    async with plain_errors(), asyncio.TaskGroup() as tasks:
+    async with listening(settings, agent), plain_errors(), asyncio.TaskGroup() as tasks:
         living = tasks.create_task(life.run(), name="clusterd daemon")
         with _on_first_signal(lambda: life.stop() or living.cancel()):
             await asyncio.wait([living])

@@ -16,6 +16,8 @@ from clusterd.sidecar.daemon import serve
 from clusterd.sidecar.settings import load
 from clusterd.version import __version__
 
+_ADDRESS = "HOST:PORT, unix:PATH or off"
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="clusterd")
@@ -39,6 +41,11 @@ def cli() -> None:
 @click.option("--cacert", metavar="FILE", help="CA to trust for https endpoints.")
 @click.option("--cert", metavar="FILE", help="Client certificate.")
 @click.option("--key", metavar="FILE", help="Client certificate's key.")
+@click.option("--control", metavar="ADDRESS", help=f"Listen for the gateway: {_ADDRESS}.  [default: 127.0.0.1:8470]")
+@click.option("--probes", metavar="ADDRESS", help=f"Listen for probes: {_ADDRESS}.  [default: 0.0.0.0:8471]")
+@click.option("--token-file", metavar="FILE", help="Bearer tokens, a line each, for what changes something.")
+@click.option("--control-cert", metavar="FILE", help="Certificate to serve control by https with.")
+@click.option("--control-key", metavar="FILE", help="That certificate's key.")
 @click.option("--start-timeout", metavar="SECONDS", help="How long to wait for etcd at start.  [default: 30]")
 @click.option("--drain-timeout", metavar="SECONDS", help="How long SIGTERM waits for sessions to go.  [default: 30]")
 @click.option("--log-format", metavar="text|json", help="Form of the log on stderr.  [default: text]")
@@ -48,7 +55,8 @@ def run(config: Path | None, **flags: Any) -> None:
     """Register this node and keep it registered, until SIGTERM drains it. A second signal ends the process at once.
 
     Every setting can also come from the environment (CLUSTERD_TTL for --ttl) or from the file (`ttl = 10`). A flag
-    goes before the environment, the environment before the file.
+    goes before the environment, the environment before the file. Where it listens is printed, a line for each listener:
+    port 0 takes a free one.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     settings = load(given, os.environ, config)
