@@ -234,6 +234,9 @@ seccompProfile:
 {{- if and $preStop.command (ne $preStop.mode "command") }}
 {{- fail (printf "gateway.preStop.command is given, but gateway.preStop.mode is %s: set it to command" $preStop.mode) }}
 {{- end -}}
+{{- if and (eq $preStop.mode "command") (not $preStop.command) }}
+{{- fail "gateway.preStop.mode is command: give gateway.preStop.command" }}
+{{- end -}}
 {{- if eq $preStop.mode "shell" -}}
 preStop:
   exec:
@@ -250,7 +253,7 @@ preStop:
 {{- else if eq $preStop.mode "command" -}}
 preStop:
   exec:
-    command: {{ required "gateway.preStop.mode is command: give gateway.preStop.command" $preStop.command | toJson }}
+    command: {{ toJson $preStop.command }}
 {{- else -}}
 {}
 {{- end -}}
