@@ -16,11 +16,13 @@ from clusterd.drain.site import DEFAULT_STALL_AFTER
 from clusterd.election import Election, ElectionDesk, Term, run_on_leader
 from clusterd.election.contest import DEFAULT_SETTLE, OnLost
 from clusterd.errors import AgentStopped, UsageError, WaitTimeout
+from clusterd.etcd.calls import Observer
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
 from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions
 from clusterd.feed import Changes
+from clusterd.figures import Figures
 from clusterd.keys import Keyspace
 from clusterd.mirror import Mirror
 from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
@@ -99,6 +101,7 @@ class Agent:
         self.sessions = Sessions()
         self._stall_after = stall_after
         self._handler: Handler | None = None
+        self._observers: list[Observer] = []
         self._life: contextlib.AbstractAsyncContextManager[None] | None = None
         self._client: Client | None = None
         self._mirror: Mirror | None = None
@@ -132,6 +135,27 @@ class Agent:
     def topology(self) -> Topology:
         """The newest topology. It is never waited for, and never empty for lack of etcd."""
         return self._mirror.topology if self._mirror else EMPTY
+
+    def figures(self) -> Figures:
+        """Return what the agent has counted, and how it stands: what `clusterd.metrics` is made of."""
+        if not (self._client and self._mirror and self._desk):
+            return Figures()
+        tally = self._desk.tally
+        return Figures(
+            synced_revision=self._mirror.synced_revision,
+            age=self._mirror.age,
+            lag=self._mirror.lag,
+            changes=dict(self._mirror.counts),
+            endpoint_failures=dict(self._client.failover.pool.failures),
+            leading={name: term.fence for name, term in tally.held.items()},
+            terms=dict(tally.terms),
+            drain=self.draining,
+        )
+
+    def on_etcd_call(self, observer: Observer) -> Observer:
+        """Have `observer(call)` told of each call to etcd as it ends; usable as a decorator. It must not block."""
+        self._observers.append(observer)
+        return observer
 
     def changes(self) -> Changes:
         """Return an async iterator over the changes of the topology from this moment on; it ends with the agent."""
@@ -272,7 +296,7 @@ class Agent:
     @contextlib.asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         """Run the parts, each in a task that this one owns, from before the body until after it."""
-        async with Client(self._options) as client, plain_errors(), asyncio.TaskGroup() as tasks:
+        async with Client(self._options, self._observers) as client, plain_errors(), asyncio.TaskGroup() as tasks:
             mirror, registration, drains = self._compose(client)
             running = [
                 tasks.create_task(mirror.run(), name=f"clusterd mirror of {self.node.id}"),

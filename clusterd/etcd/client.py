@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
@@ -10,6 +10,7 @@ import aiohttp
 
 from clusterd.etcd import messages
 from clusterd.etcd.auth import TokenSource
+from clusterd.etcd.calls import Observer
 from clusterd.etcd.endpoints import EndpointPool
 from clusterd.etcd.failover import Failover
 from clusterd.etcd.messages import Decoder, LeaseReply, RangeReply, Reply, TxnReply
@@ -26,12 +27,13 @@ class Client:
 
     A call takes `options.timeout` seconds at the most, or the `timeout` given, over all endpoints and attempts, and
     then raises `Unavailable`. Whatever else etcd answers is raised as a class of `clusterd.etcd.errors`.
+    The `observers` are told how each call ended, also those added to the sequence later.
     """
 
-    def __init__(self, options: EtcdOptions) -> None:
+    def __init__(self, options: EtcdOptions, observers: Sequence[Observer] = ()) -> None:
         self.options = options
         tokens = TokenSource(self._login if options.user is not None else None)
-        self.failover = Failover(EndpointPool(options.endpoints), tokens)
+        self.failover = Failover(EndpointPool(options.endpoints), tokens, observers)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -108,13 +110,13 @@ class Client:
                 self.failover.check_cluster(transport, reply.header.cluster_id)
             return reply
 
-        return await self.failover.run(attempt, timeout or self.options.timeout, endpoint=endpoint)
+        return await self.failover.run(attempt, timeout or self.options.timeout, rpc=rpc, endpoint=endpoint)
 
     async def _login(self) -> str:
-        request = {"name": self.options.user, "password": self.options.password}
+        rpc, request = "/auth/authenticate", {"name": self.options.user, "password": self.options.password}
 
         async def attempt(transport: Transport, _: str | None) -> str:
-            body = await transport.unary("/auth/authenticate", request)
+            body = await transport.unary(rpc, request)
             return messages.decode_auth(body, transport.endpoint).token
 
-        return await self.failover.run(attempt, self.options.timeout, login=False)
+        return await self.failover.run(attempt, self.options.timeout, rpc=rpc, login=False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import tenacity
 
 from clusterd.aio import Deadline
 from clusterd.etcd.auth import TokenSource
+from clusterd.etcd.calls import Observer, observed
 from clusterd.etcd.endpoints import EndpointPool
 from clusterd.etcd.errors import AuthExpired, LoginRefused, TlsFailed, Unavailable, WrongCluster
 from clusterd.etcd.messages import decode_status
@@ -29,17 +30,20 @@ _TOO_SHORT = 0.1  # the share of a call's time that is not worth a try: it would
 
 
 class Failover:
-    """Runs attempts until one succeeds, on the endpoints of one cluster."""
+    """Runs attempts until one succeeds, on the endpoints of one cluster; `observers` hear how each call ended."""
 
-    def __init__(self, pool: EndpointPool, tokens: TokenSource) -> None:
+    def __init__(self, pool: EndpointPool, tokens: TokenSource, observers: Sequence[Observer] = ()) -> None:
         self.pool = pool
         self.tokens = tokens
+        self._observers = observers
         self.transports: Mapping[str, Transport] = {}
         self.cluster_id = 0
         self.trouble: Unavailable | None = None  # why the last attempt failed, if it did
 
-    async def run(self, attempt: Attempt[T], seconds: float, *, endpoint: str | None = None, login: bool = True) -> T:
-        """Return what `attempt` returns on the first endpoint where it succeeds.
+    async def run(
+        self, attempt: Attempt[T], seconds: float, *, rpc: str = "", endpoint: str | None = None, login: bool = True
+    ) -> T:
+        """Return what `attempt` returns on the first endpoint where it succeeds; `rpc` is the path that it calls.
 
         All endpoints (or the one given) are tried in turn, and all again after a jittered pause, until `seconds` are
         over; then the last `Unavailable` is raised. Any other error is raised at once, and so is `TlsFailed` once
@@ -52,7 +56,8 @@ class Failover:
             stop=tenacity.stop_before_delay((1 - _TOO_SHORT) * seconds),  # what starts later can only time out
             reraise=True,
         )
-        return await retrying(self._round, attempt, deadline, seconds, endpoint, login)
+        answer: Awaitable[T] = retrying(self._round, attempt, deadline, seconds, endpoint, login)
+        return await (observed(self._observers, rpc, answer) if self._observers else answer)
 
     def failed(self, endpoint: str, *, slow: bool = False) -> None:
         """Note that `endpoint` did not answer: others come first from now on.
