@@ -34,7 +34,7 @@ _LIBRARIES = (  # that wheels are linked with
     *("libstdc++.so.6", "libgcc_s.so.1", "libz.so.1"),
 )
 _NOT_NEEDED = re.compile(
-    r"/(test|tests|idlelib|tkinter|turtledemo|ensurepip|site-packages|dist-packages|config-[^/]*|__pycache__)(/|$)"
+    r"/(test|tests|idlelib|tkinter|turtledemo|ensurepip|site-packages|dist-packages|config-[^/]*)(/|$)"
 )
 _OFFLINE = "--no-index --find-links /lock"
 
