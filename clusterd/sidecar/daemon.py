@@ -12,6 +12,8 @@ from clusterd.agent import Agent
 from clusterd.aio import beside, plain_errors
 from clusterd.errors import UsageError
 from clusterd.sidecar.front import Front
+from clusterd.sidecar.hooks import Hooks
+from clusterd.sidecar.metrics import DaemonMetrics
 from clusterd.sidecar.settings import Settings
 from clusterd.topology import Change, Update
 
@@ -38,9 +40,20 @@ async def serve(settings: Settings) -> None:
         replace=settings.replace,
         start_timeout=settings.start_timeout,
     )
-    front = Front(settings, agent)
-    life = _Life(agent, front, settings.drain_timeout)
-    async with front.listening(), plain_errors(), asyncio.TaskGroup() as tasks:
+    if settings.marker is not None:  # an earlier container's end is not this one's
+        settings.marker.unlink(missing_ok=True)
+    metrics = DaemonMetrics(agent)
+    front = Front(settings, agent, render=metrics.render)
+    hooks = Hooks(settings.drain_hook, settings.sessions_hook, front.gateway)
+    metrics.show(front.control, hooks.calls)
+    life = _Life(agent, front, hooks, settings.drain_timeout)
+    async with (
+        front.listening(),
+        hooks.attached(),
+        beside(metrics.run(), name="clusterd daemon's loop lag"),
+        plain_errors(),
+        asyncio.TaskGroup() as tasks,
+    ):
         living = tasks.create_task(life.run(), name="clusterd daemon")
         with _on_first_signal(lambda: life.stop() or living.cancel()):
             await asyncio.wait([living])
@@ -50,11 +63,12 @@ async def serve(settings: Settings) -> None:
 class _Life:
     """The node's life from its start to the end of its drain, which takes `drain_timeout` seconds at the most."""
 
-    def __init__(self, agent: Agent, front: Front, drain_timeout: float) -> None:
+    def __init__(self, agent: Agent, front: Front, hooks: Hooks, drain_timeout: float) -> None:
         if not drain_timeout > 0:
             raise UsageError(f"drain_timeout {drain_timeout:g} is out of range: give a number of seconds above 0")
         self._agent = agent
         self._front = front
+        self._hooks = hooks
         self._drain_timeout = drain_timeout
         self._entered = False
         self._stop = asyncio.Event()
@@ -73,6 +87,7 @@ class _Life:
             async with (
                 beside(_tell(agent), name="clusterd daemon's log"),
                 beside(self._front.run(), name="clusterd daemon's journal"),
+                beside(self._hooks.run(), name="clusterd daemon's hooks"),
             ):
                 await self._stop.wait()
                 progress = await agent.drain(deadline=self._drain_timeout)

@@ -50,6 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token_file: Path | None = None
     control_cert: Path | None = None
     control_key: Path | None = None
+    drain_hook: str | None = None
+    sessions_hook: str | None = None
+    marker: Path | None = None
     start_timeout: float = 30.0
     drain_timeout: float = 30.0
     log_format: Literal["text", "json"] = "text"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 
 from clusterctl.drain.operating import tell_history
 from clusterctl.drain.plan import Plan, check_plan, make_plan
@@ -22,10 +24,12 @@ from clusterctl.render.text import plural, printable
 from clusterctl.screen import Screen, now, person_to_ask, say
 from clusterctl.selectors import Selection
 from clusterctl.settings import Settings
+from clusterd import tracing
 from clusterd.drain import Intent, OnDeadline, make_drain
 from clusterd.drain.operator import IntentView, intent_after, list_intents, place_intents, whoami
 from clusterd.errors import Conflict, UsageError
 from clusterd.etcd.client import Client
+from clusterd.exporting import exporting
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def drain(**flags: Any) -> int:
         return 0
     if draft.plan.concerns and not manner.yes:
         _confirm(draft.plan)
-    return _carry_out(settings, screen, draft, manner)
+    return _trace(settings, screen, draft, manner)
 
 
 def _manner(flags: dict[str, Any]) -> Manner:
@@ -148,6 +152,19 @@ def _confirm(plan: Plan) -> None:
         raise Conflict(f"not confirmed: {fact}; give -y where nobody can be asked. Nothing was changed")
     if not click.confirm(printable(f"{fact}. Drain {', '.join(plan.ids[:10])}{'…' * (len(plan.ids) > 10)}?"), err=True):
         raise Conflict("not confirmed: nothing was changed")
+
+
+def _trace(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> int:
+    """Carry the plan out within a trace, of which the nodes' drains are a part: that of TRACEPARENT, or a new one."""
+    with exporting("clusterctl", os.environ):
+        span = tracing.begin("clusterctl.drain", os.environ.get("TRACEPARENT", ""), nodes=draft.plan.ids)
+        replace, traceparent = msgspec.structs.replace, span.traceparent
+        intents = {node: replace(intent, traceparent=traceparent) for node, intent in draft.intents.items()}
+        try:
+            with span.entered():
+                return _carry_out(settings, screen, Draft(draft.plan, intents, draft.known), manner)
+        finally:
+            span.end()
 
 
 def _carry_out(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> int:

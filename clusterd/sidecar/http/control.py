@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 from aiohttp import web
@@ -35,6 +36,7 @@ from clusterd.sidecar.http.openapi import openapi
 from clusterd.sidecar.http.operations import Operation, Outcome, Parameter
 from clusterd.sidecar.http.own import Own
 from clusterd.sidecar.http.queries import Query
+from clusterd.sidecar.http.requests import counting
 from clusterd.sidecar.http.streams import Streams
 
 _TEXT = {"type": "string"}
@@ -55,10 +57,14 @@ _CANDIDACY = Parameter("candidacy", "the one to resign; the leading one unless g
 
 
 class Control:
-    """The application behind the control listener, and what it keeps beside the agent."""
+    """The application behind the control listener, and what it keeps beside the agent.
+
+    `answered` counts requests by path, method and status.
+    """
 
     def __init__(self, agent: Agent, gateway: Gateway, ttl: int) -> None:
         self.streams = Streams()
+        self.answered: Counter[tuple[str, str, str]] = Counter()
         self.fleet = Fleet(agent, self.streams)
         self.leading = Leading(agent, self.streams, ttl)
         self._own = Own(agent, gateway, lambda: self.leading.led)
@@ -68,7 +74,7 @@ class Control:
 
     def app(self, guard: Guard) -> web.Application:
         """Return the application, guarded."""
-        app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[counting(self.answered), errors_as_json], client_max_size=MAX_BODY)
         for operation in self.operations:
             app.router.add_route(operation.method, operation.path, partial(_serve, guard, operation))
         return app
