@@ -55,15 +55,21 @@ an alias, call them with `.Subcharts.<alias>`.
 {{- end }}
 {{- end }}
 
+{{/* What it forces, it forces two seconds before its time is up. */}}
 {{- define "clusterd.prestop" -}}
+{{- $drain := .Values.drain -}}
 - clusterd
 - prestop
-- --control
-- 127.0.0.1:{{ .Values.sidecar.controlPort }}
-- --timeout
-- {{ include "clusterd.hookSeconds" . | quote }}
-- --marker
-- {{ include "clusterd.marker" . }}
+- --control=127.0.0.1:{{ .Values.sidecar.controlPort }}
+- --timeout={{ add (int $drain.deadline) 2 }}
+- --settle={{ int $drain.settle }}
+{{- if not (kindIs "invalid" $drain.rate) }}
+- --rate={{ $drain.rate }}
+{{- end }}
+{{- if not (kindIs "invalid" $drain.over) }}
+- --over={{ int $drain.over }}
+{{- end }}
+- --marker={{ include "clusterd.marker" . }}
 {{- end }}
 
 {{- define "clusterd.marker" -}}
@@ -91,6 +97,7 @@ an alias, call them with `.Subcharts.<alias>`.
   "PROBES" (printf "%s:%d" (include "clusterd.host" .Values.sidecar.listen) (int .Values.sidecar.probesPort))
   "START_TIMEOUT" (int .Values.sidecar.startTimeout | toString)
   "DRAIN_TIMEOUT" (max 1 (sub (int .Values.sidecar.stopSeconds) 2) | toString)
+  "MARKER" (include "clusterd.marker" .)
   "DRAIN_HOOK" .Values.drain.hook
   "SESSIONS_HOOK" .Values.drain.sessionsHook
   "LOG_FORMAT" .Values.sidecar.logFormat

@@ -1,8 +1,8 @@
 {{/*
 How the end of a pod is spent, in seconds. README.md, "How a pod ends", says why.
 
-  drain.deadline          from the start of the sidecar's hook on: settling, moving, and the last of it by force
-  + 5   hookSeconds       what `clusterd prestop` may take at the most: the command's own start, and the forced round
+  drain.deadline          from the start of the drain on: settling and moving; then what is left is forced
+  + 5   hookSeconds       `clusterd prestop` at the most: two seconds for the forced ones, the rest for its own start
   + 3   waitSeconds       how long the gateway's hook waits for the marker
   + gateway.stopSeconds   the gateway, from its SIGTERM
   + sidecar.stopSeconds   the sidecar, from its SIGTERM, which comes when the gateway has ended
