@@ -40,7 +40,7 @@ async def test_it_drains_the_node_and_writes_the_marker_after_that(yard: Any, tm
     assert gateway.sessions == 0
     assert lines[-1] == "clusterd: drained, 20 sessions moved"
     assert (await daemon.get("/v1/self"))["node"]["state"] == "drained"
-    assert os.listdir(tmp_path) == [marker.name]
+    assert [entry.name for entry in os.scandir(tmp_path)] == [marker.name]
     assert await daemon.process.terminate(10) == 0
 
 
