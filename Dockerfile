@@ -1,4 +1,4 @@
-# clusterd and clusterctl, from the lock. README.md and docs/operations.md ("The image") say how to build it, also where
+# clusterd (with what it needs for OpenTelemetry) and clusterctl, from the lock. README.md and docs/operations.md ("The image") say how to build it, also where
 # neither a registry nor a package index can be reached.
 
 # Anything with Python 3.11 to 3.14, its pip and a shell; the same for building and for running.

@@ -21,6 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLATFORMS = ("linux", "darwin")
+RUNTIME_EXTRA = "otel"  # off until its environment variables are set; an image can't be added to
 RUNTIME, BUILD, DEV = "requirements.lock", "requirements-build.lock", "requirements-dev.lock"
 _COMPILE = (
     *("pip", "compile", "--quiet", "--universal", f"--python-version={PYTHONS[0]}", "--generate-hashes"),
@@ -62,7 +63,7 @@ def required(project: Mapping[str, Any]) -> dict[str, set[str]]:
     own = project["project"]["name"]
     optional = {one for wanted in extras.values() for one in wanted if Requirement(one).name != own}
     build = set(project["build-system"]["requires"])
-    return {RUNTIME: runtime, BUILD: build, DEV: runtime | optional | build}
+    return {RUNTIME: runtime | set(extras.get(RUNTIME_EXTRA, ())), BUILD: build, DEV: runtime | optional | build}
 
 
 def environments() -> Iterator[dict[str, str]]:
@@ -129,7 +130,7 @@ def renew(*options: str) -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     build = "\n".join(project["build-system"]["requires"])
     _compile(DEV, ["pyproject.toml", "-", "--all-extras", *options], build)
-    _compile(RUNTIME, ["pyproject.toml", "--constraints", DEV])
+    _compile(RUNTIME, ["pyproject.toml", "--extra", RUNTIME_EXTRA, "--constraints", DEV])
     _compile(BUILD, ["-", "--constraints", DEV], build)
     return check()
 
