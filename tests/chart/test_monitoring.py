@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
 
-import prometheus_client
+import aiohttp
 import promql_parser
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from clusterd import Agent
-from clusterd.metrics import AgentMetrics
+from clusterd.testing import AgentProcess, EtcdServer
 from tests.chart.rendering import CHART, merged, render, the
 
 ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
@@ -51,10 +52,26 @@ def metrics_of(expression: str) -> set[tuple[str, frozenset[str]]]:
 
 @pytest.fixture(scope="module")
 def served() -> dict[str, set[str]]:
-    """What an agent's metrics are called, samples and labels as Prometheus sees them."""
-    registry = prometheus_client.CollectorRegistry()
-    registry.register(AgentMetrics(Agent("gw-1", "10.0.0.1:80")))
-    return {metric.name: {name for sample in metric.samples for name in sample.labels} for metric in registry.collect()}
+    """The metrics of a daemon, with the labels of their samples."""
+    text = asyncio.run(scrape())
+    families = list(text_string_to_metric_families(text))
+    return {family.name: {name for sample in family.samples for name in sample.labels} for family in families}
+
+
+async def scrape() -> str:
+    """Return what a real daemon says at `/metrics`."""
+    async with EtcdServer() as etcd:
+        arguments = [
+            "--node=gw-1",
+            "--address=10.0.0.1:80",
+            f"--etcd={etcd.endpoint}",
+            "--drain-hook=http://127.0.0.1:1",
+        ]
+        async with AgentProcess(*arguments, "--probes=127.0.0.1:0", "--control=off") as daemon:
+            url = (await daemon.wait_for_line("^probes (http.*)"))[1]
+            await daemon.wait_for_line("is registered")
+            async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as answer:
+                return await answer.text()
 
 
 @pytest.mark.parametrize(("where", "expression"), expressions().items(), ids=expressions().keys())
