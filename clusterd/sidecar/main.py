@@ -48,6 +48,7 @@ def cli() -> None:
 @click.option("--zone", metavar="ZONE", help="Failure domain.")
 @click.option("--label", metavar="K=V", multiple=True, help="A label; can be given several times.")
 @click.option("--endpoint", metavar="NAME=URL", multiple=True, help="What the gateway offers; can be repeated.")
+@click.option("--starting-until", metavar="HOST:PORT", help="Own no keys until the gateway accepts connections here.")
 @click.option("--replace", is_flag=True, default=None, help="Take the node id over from a live instance.")
 @click.option("--user", metavar="NAME", help="etcd user; its password comes from a file or CLUSTERD_PASSWORD.")
 @click.option("--password-file", metavar="FILE", help="File with the etcd user's password.")

@@ -208,7 +208,7 @@ def test_the_sidecar_starts_before_and_ends_after_what_stands_beside_it() -> Non
 
 
 def test_an_ipv6_pod_can_be_described() -> None:
-    values = merged({"node": {"address": "[$(POD_IP)]:8080"}, "sidecar": {"listen": "::"}})
+    values = merged({"sidecar": {"listen": "::"}})
     environment = {v["name"]: v.get("value") for v in gateway_pod(render(values))["initContainers"][0]["env"]}
     assert environment["CLUSTERD_ADDRESS"] == "[$(POD_IP)]:8080"
     assert environment["CLUSTERD_PROBES"] == "[::]:8471"

@@ -86,9 +86,12 @@ an alias, call them with `.Subcharts.<alias>`.
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- $ip := ternary "[$(POD_IP)]" "$(POD_IP)" (contains ":" .Values.sidecar.listen) -}}
+{{- $gateway := printf "%s:%d" $ip (int .Values.gateway.port) -}}
 {{- $settings := dict
   "NODE" .Values.node.id
-  "ADDRESS" (.Values.node.address | default (printf "$(POD_IP):%d" (int .Values.gateway.port)))
+  "ADDRESS" (default $gateway .Values.node.address)
+  "STARTING_UNTIL" (ternary $gateway "" .Values.node.waitForGateway)
   "TTL" (int .Values.node.ttl | toString)
   "WEIGHT" (int .Values.node.weight | toString)
   "LABEL" (include "clusterd.nodeLabels" .)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from clusterd import Agent
+from clusterd import Agent, NodeState
+from clusterd.aio import beside
 from clusterd.testing import AgentProcess, EtcdServer, eventually
 from tests.chart.rendering import gateway_pod, merged, render
 from tests.integration.pod.crowd import Crowd
@@ -95,6 +96,19 @@ async def test_a_pod_that_is_deleted_loses_no_session(start: Any, witness: Agent
     assert gateway.terminated_at < sidecar.terminated_at
     assert (gateway.returncode, sidecar.returncode) == (0, 0)
     await eventually(lambda: leaving.name not in witness.topology)
+
+
+async def test_a_node_owns_nothing_before_its_gateway_serves(start: Any, witness: Agent) -> None:
+    seen: list[NodeState] = []
+
+    async def follow() -> None:
+        async for change in witness.changes():
+            seen.extend(node.state for node in change.after.nodes.values() if node.id == "gw-1")
+
+    async with beside(follow(), name="follows gw-1"):
+        await start("gw-1")
+        await eventually(lambda: NodeState.ACTIVE in seen)
+    assert seen[0] is NodeState.STARTING
 
 
 async def test_without_the_gateways_hook_sessions_would_be_lost(start: Any, witness: Agent) -> None:
