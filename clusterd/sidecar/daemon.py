@@ -39,7 +39,7 @@ async def serve(settings: Settings) -> None:
         zone=settings.zone,
         labels=settings.label,
         endpoints=settings.endpoint,
-        state=NodeState.STARTING if settings.starting_until else NodeState.ACTIVE,
+        state=NodeState.ACTIVE if settings.starting_until is None else NodeState.STARTING,
         replace=settings.replace,
         start_timeout=settings.start_timeout,
     )
@@ -71,7 +71,7 @@ class _Life:
             raise UsageError(
                 f"drain_timeout {settings.drain_timeout:g} is out of range: give a number of seconds above 0"
             )
-        if settings.starting_until:
+        if settings.starting_until is not None:
             check_address(settings.starting_until)
         self._agent = agent
         self._front = front
@@ -104,7 +104,7 @@ class _Life:
                 self._front.close()
 
     async def _arrive(self) -> None:
-        if self._gateway_at:
+        if self._gateway_at is not None:
             await become_active_with(self._agent, self._gateway_at)
 
 
