@@ -129,7 +129,8 @@ def _wheels(cache: Path) -> Path:
             for lock in LOCKS:
                 command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
                 command += ["--require-hashes", "--no-deps", "--dest", partial, "--requirement", str(ROOT / lock)]
-                subprocess.run(command, check=True, capture_output=True)
+                result = subprocess.run(command, capture_output=True, text=True)
+                assert result.returncode == 0, f"the wheels of {lock} could not be had:\n{result.stderr}"
             shutil.copytree(partial, folder)
     return folder
 

@@ -19,6 +19,8 @@ from tests.chart.rendering import gateway_pod, merged, render
 from tests.integration.pod.crowd import Crowd
 from tests.integration.pod.kubelet import Pod
 
+pytestmark = pytest.mark.timeout(180)
+
 GATEWAY = Path(__file__).with_name("gateway.py")
 SESSIONS = 40
 
@@ -162,3 +164,18 @@ async def test_a_node_that_an_operator_drains_is_not_ready(start: Any, etcd: Etc
         return not await pod.ready()
 
     await eventually(unready)
+
+
+async def test_helm_test_fails_without_nodes_of_the_release_and_passes_with_them(start: Any, etcd: EtcdServer) -> None:
+    manifests = render(merged({"etcd": {"endpoints": [etcd.endpoint]}}))
+    tests = [manifest["spec"]["containers"][0] for manifest in manifests if manifest["kind"] == "Pod"]
+
+    async def run(test: Any) -> int:
+        env = {entry["name"]: entry["value"] for entry in test["env"]}
+        command = [str(Path(sys.executable).with_name(test["command"][0])), *test["args"]]
+        async with AgentProcess(command=command, env=env) as process:
+            return await process.wait(30)
+
+    assert await run(next(test for test in tests if test["name"] == "nodes")) == 4
+    await start("gw-1")
+    assert {test["name"]: await run(test) for test in tests} == {"doctor": 0, "nodes": 0}
