@@ -27,7 +27,7 @@ from clusterd.keys import Keyspace
 from clusterd.mirror import Mirror
 from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
 from clusterd.registration import Registration
-from clusterd.session import Session
+from clusterd.session import Session, SessionState
 from clusterd.status import DrainProgress
 from clusterd.topology import EMPTY, Topology
 from clusterd.version import __version__
@@ -355,6 +355,7 @@ class Agent:
             place_state=place,
             placed_state=lambda: registration.placed.state if registration.placed else None,
             lease=lambda: registration.lease_id,
+            certain=lambda: self.session.state is not SessionState.LOST,
             topology=lambda: mirror.topology,
             leading=lambda: desk.standing,
             stall_after=self._stall_after,

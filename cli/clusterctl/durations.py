@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from clusterd.durations import parse_duration
 
-__all__ = ["brief", "humanize", "milliseconds", "parse_duration"]
+__all__ = ["brief", "humanize", "milliseconds", "parse_duration", "parse_span"]
 
+_ZERO = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h|d)?")
 _STEPS = ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
+
+
+def parse_span(text: str, name: str) -> float:
+    """Return the seconds of a duration that may be nothing: `0`, `10s`; raises `UsageError` naming the setting."""
+    return 0.0 if _ZERO.fullmatch(text.strip()) else parse_duration(text, name)
 
 
 def humanize(seconds: float) -> str:

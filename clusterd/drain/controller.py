@@ -35,6 +35,7 @@ class DrainController:
         self._site = site
         self._permits = PermitKeeper(site)
         self._publisher = Publisher(site, self.progress)
+        site.report = self._publisher.as_operation
         self._conduct: Conduct | None = None
         self._last: DrainProgress | None = None
         self._ending = False
@@ -162,7 +163,10 @@ class DrainController:
         before, self._conduct, self._last = self._conduct, conduct, last
         if before is not None:
             before.drain.cancel()
-        self._permits.release()
+        if before is not None and conduct is not None:
+            conduct.course.blocked_by = "the drain before: its handler has been cancelled and has not ended yet"
+        if not self._ending:  # a process that ends keeps the permit it has: it goes with its lease
+            self._permits.release()
         self._site.place_state(self.state)
         self._changed.fire()
 

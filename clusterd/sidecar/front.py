@@ -12,9 +12,10 @@ from clusterd.agent import Agent
 from clusterd.errors import UsageError
 from clusterd.sidecar.gateway import Gateway
 from clusterd.sidecar.http.addresses import ListenAddress
+from clusterd.sidecar.http.certificates import Certificate
 from clusterd.sidecar.http.control import Control
 from clusterd.sidecar.http.guard import Guard
-from clusterd.sidecar.http.listeners import serving
+from clusterd.sidecar.http.listeners import allow_connections, serving
 from clusterd.sidecar.http.probes import Render, make_probes
 from clusterd.sidecar.http.tokens import TokenFile
 from clusterd.sidecar.settings import Settings
@@ -45,6 +46,7 @@ class Front:
 
         Each listener is printed as `probes URL` or `control URL`. Raises `Conflict` where another process listens.
         """
+        allow_connections()
         async with contextlib.AsyncExitStack() as stack:
             if self._probes_at is not None:
                 probes = make_probes(self._agent, self._render)
@@ -69,12 +71,7 @@ def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         return None
     if cert is None or key is None:
         raise UsageError("--control-cert and --control-key belong together: give both")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"--control-cert {cert}, --control-key {key}: {error.strerror or error}") from error
-    return context
+    return Certificate(cert, key).context
 
 
 def _tell(name: str, url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from clusterd.errors import ClusterdError
+from clusterd.escape import printable, printable_lines
 from clusterd.exporting import exporting
 from clusterd.sidecar import logs
 from clusterd.sidecar.daemon import serve
@@ -142,9 +144,16 @@ async def _drain(client: ControlClient, seconds: float, terms: Mapping[str, floa
 def main() -> None:
     """Run the command; what a person can mend is one line on stderr, and the exit code of its kind."""
     try:
-        cli(prog_name="clusterd")
+        sys.exit(cli.main(prog_name="clusterd", standalone_mode=False))
+    except click.ClickException as error:
+        words = io.StringIO()
+        error.show(words)
+        sys.stderr.write(printable_lines(words.getvalue()))
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
     except ClusterdError as error:
-        click.echo(f"clusterd: {error}", err=True)
+        click.echo(f"clusterd: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

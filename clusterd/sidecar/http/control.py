@@ -10,7 +10,7 @@ from aiohttp import web
 from clusterd.agent import Agent
 from clusterd.node import NodeState
 from clusterd.sidecar.gateway import Gateway
-from clusterd.sidecar.http.answers import answer_bytes, encode
+from clusterd.sidecar.http.answers import answer_bytes, encode, plain_problem
 from clusterd.sidecar.http.documents import (
     MAX_ROUTE,
     AliveRequest,
@@ -76,7 +76,9 @@ class Control:
         """Return the application, guarded."""
         app = web.Application(middlewares=[counting(self.answered), errors_as_json], client_max_size=MAX_BODY)
         for operation in self.operations:
-            app.router.add_route(operation.method, operation.path, partial(_serve, guard, operation))
+            app.router.add_route(
+                operation.method, operation.path, partial(_serve, guard, operation), expect_handler=_expect
+            )
         return app
 
     def close(self, reason: str) -> None:
@@ -242,6 +244,16 @@ class Control:
 
     async def _describe(self, _: web.Request, __: Query) -> web.Response:
         return answer_bytes(self._document)
+
+
+async def _expect(request: web.Request) -> None:
+    """Let a client go on that waits for that; what else one may expect isn't met here."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+        return
+    problem = plain_problem(417)
+    raise web.HTTPExpectationFailed(body=problem.answer().body, content_type="application/json")
 
 
 async def _serve(guard: Guard, operation: Operation, request: web.Request) -> web.StreamResponse:

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from itertools import islice
 
-from clusterd.aio import Signal
+from clusterd.aio import Crowd
 from clusterd.node import Node
 from clusterd.sidecar.http.encoding import NodeTexts, change_document, nodes_document
 from clusterd.sidecar.http.streams import event
@@ -37,7 +37,7 @@ class Journal:
     def __init__(self) -> None:
         self.topology = EMPTY
         self.version = "0"
-        self.news = Signal()
+        self.news = Crowd()
         self._texts = NodeTexts()
         self._events: deque[bytes] = deque()
         self._next = 0

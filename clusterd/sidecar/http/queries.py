@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 import msgspec
 
@@ -64,15 +64,29 @@ _EMPTY = Query({})
 
 
 def _pairs(raw: str) -> list[tuple[str, str]]:
-    problem = bad_request("the query can't be read: give NAME=VALUE&…, percent-encoded UTF-8")
-    if not raw.isascii() or _ESCAPE.search(raw):
-        raise problem
+    parts = raw.split("&", MAX_PARAMETERS)
+    pairs = [part.partition("=") for part in parts]
+    if len(parts) > MAX_PARAMETERS or not raw.isascii() or not all(equals and name for name, equals, _ in pairs):
+        raise _unreadable()
+    if "%" in raw or "+" in raw:
+        return [(_decoded(name), _decoded(value)) for name, _, value in pairs]
+    return [(name, value) for name, _, value in pairs]
+
+
+def _decoded(text: str) -> str:
+    """Return what is percent-encoded, as HTML forms do it: a `+` is a blank."""
+    if _ESCAPE.search(text):
+        raise _unreadable()
     try:
-        return parse_qsl(
-            raw, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=MAX_PARAMETERS
-        )
-    except ValueError as error:
-        raise problem from error
+        return unquote(text.replace("+", " "), errors="strict")
+    except UnicodeDecodeError as error:
+        raise _unreadable() from error
+
+
+def _unreadable() -> Problem:
+    return bad_request(
+        f"the query can't be read: give NAME=VALUE&…, percent-encoded UTF-8, at most {MAX_PARAMETERS} of them"
+    )
 
 
 def check_content_type(content_type: str, encoding: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clusterd.node import Node
 from clusterd.routing import RoutedAt
+from clusterd.routing.table import SlotTable
 from clusterd.sidecar.http.answers import encode
 from clusterd.sidecar.http.documents import RoutesDocument, Target
 from clusterd.sidecar.http.encoding import NodeTexts
@@ -23,7 +24,8 @@ class Routes:
         self._own = own
         self._texts = NodeTexts(self._target)
         self._topology = EMPTY
-        self._orders: dict[tuple[int, int, str | None], Order] = {}
+        self._orders: dict[tuple[int, int, str | None], tuple[str, ...]] = {}
+        self._table = EMPTY.table.get()
         self._head = b""
         self.look(EMPTY)
 
@@ -31,7 +33,7 @@ class Routes:
         """Route by this topology from now on."""
         if topology is self._topology and self._head:
             return
-        if topology.table is not self._topology.table:
+        if topology.table is not self._topology.table and not self._as_before(topology):
             self._orders.clear()
         self._topology = topology
         self._texts.keep(topology)
@@ -46,6 +48,11 @@ class Routes:
         owner = texts[0] if texts else b"null"
         parts = (encode(key), slot, self._head, owner, b",".join(texts))
         return b'{"key":%b,"slot":%d,%b,"owner":%b,"nodes":[%b]}' % parts
+
+    def _as_before(self, topology: Topology) -> bool:
+        """Whether this topology has the same orders: they depend on ids, weights and zones, and nothing else."""
+        table, self._table = self._table, topology.table.get()
+        return table.matching is self._table.matching and _zones(table) == _zones(self._table)
 
     def orders(self, topology: Topology, keys: Sequence[str], n: int, zone: str | None) -> list[Order]:
         """Return the nodes for each of these keys, by this topology."""
@@ -72,8 +79,12 @@ class Routes:
         if order is None:
             if len(self._orders) >= _MOST_ORDERS:
                 self._orders.clear()
-            order = self._orders[slot, n, zone] = topology.route(key, n, zone).nodes
-        return order
+            order = self._orders[slot, n, zone] = tuple(node.id for node in topology.route(key, n, zone).nodes)
+        return tuple(topology.nodes[node_id] for node_id in order)
 
     def _target(self, node: Node) -> Target:
         return Target(node.id, node.address, node.zone, dict(node.endpoints), node.id == self._own)
+
+
+def _zones(table: SlotTable) -> list[str]:
+    return [node.zone for node in table.nodes]

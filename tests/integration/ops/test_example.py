@@ -1,4 +1,4 @@
-"""The gateway in Node.js runs with one command: it joins, routes, counts, is drained, and leads, by the sidecar alone."""
+"""The gateway in Node.js joins, routes, counts, is drained and leads by the sidecar alone, at one command."""
 
 from __future__ import annotations
 
