@@ -10,10 +10,9 @@ SECONDS ?= 180
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-BENCH_STAMP = $(VENV)/.installed-bench
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install check format test fuzz chaos audit demo bench clean
+.PHONY: help install lock check format test fuzz chaos audit demo bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -21,11 +20,17 @@ help: ## show this
 
 install: $(STAMP) ## put clusterd, clusterctl and the tools to develop them into .venv
 
-check: $(STAMP) ## lint, format, types, layers
+lock: ## write the locks anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything
+	@$(ensure_venv)
+	$(PIP) packaging uv
+	$(BIN)/python .ci/locks.py renew $(if $(UPGRADE),--upgrade)
+
+check: $(STAMP) ## lint, format, types, layers, locks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/locks.py check
 
 format: $(STAMP) ## put the code into the form that check wants
 	$(BIN)/ruff check --fix .
@@ -48,7 +53,7 @@ audit: $(STAMP) ## look the dependencies up among known vulnerabilities; says so
 demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
 	$(BIN)/clusterctl demo
 
-bench: $(BENCH_STAMP) ## measure what clusterd costs, one figure after the other
+bench: $(STAMP) ## measure what clusterd costs, one figure after the other
 	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 clean: ## remove what was installed, built and cached
@@ -75,11 +80,11 @@ find_python() { \
 python=$$(find_python) && "$$python" -m venv --clear $(VENV)
 endef
 
-$(STAMP): pyproject.toml
-	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { $(make_venv); }
-	$(PIP) --editable '.[dev]'
-	@touch $@
+ensure_venv = $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { $(make_venv); }
 
-$(BENCH_STAMP): $(STAMP)
-	$(PIP) --editable '.[bench]'
+$(STAMP): pyproject.toml requirements-dev.lock
+	@$(ensure_venv)
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(BIN)/python .ci/locks.py check
 	@touch $@

@@ -41,7 +41,7 @@ def ask(service: str) -> tuple[list[dict[str, Any]], str]:
     """Return what pip-audit says of each package, without our own; or nothing, and why."""
     command = [sys.executable, "-m", "pip_audit", "--local", "-f", "json", "--progress-spinner=off", "-s", service]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)  # noqa: S603
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return [], f"no answer within {SECONDS} s"
     try:

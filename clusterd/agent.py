@@ -54,6 +54,7 @@ class Agent:
         zone: The failure domain, to which fallbacks are spread.
         labels: Free names and values to select nodes by.
         endpoints: URLs of what the gateway offers, by name, such as `{"ws": "wss://..."}`.
+        state: What to register as: `STARTING` or `CORDONED` own no keys before `update` makes the node active.
         replace: Take the node id over from a live instance, instead of waiting for its lease to lapse.
         start_timeout: Seconds to wait for etcd on entering.
         stall_after: Seconds without any session moving after which a drain is called stalled, and says why.
@@ -74,6 +75,7 @@ class Agent:
         zone: str = "",
         labels: Mapping[str, str] | None = None,
         endpoints: Mapping[str, str] | None = None,
+        state: NodeState = NodeState.ACTIVE,
         replace: bool = False,
         start_timeout: float = 30.0,
         stall_after: float = DEFAULT_STALL_AFTER,
@@ -88,6 +90,7 @@ class Agent:
         self._first = Node(
             id=node,
             address=address,
+            state=state,
             weight=weight,
             zone=zone,
             labels=dict(labels or {}),

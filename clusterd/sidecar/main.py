@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def cli() -> None:
 @click.option("--zone", metavar="ZONE", help="Failure domain.")
 @click.option("--label", metavar="K=V", multiple=True, help="A label; can be given several times.")
 @click.option("--endpoint", metavar="NAME=URL", multiple=True, help="What the gateway offers; can be repeated.")
+@click.option("--starting-until", metavar="HOST:PORT", help="Own no keys until the gateway accepts connections here.")
 @click.option("--replace", is_flag=True, default=None, help="Take the node id over from a live instance.")
 @click.option("--user", metavar="NAME", help="etcd user; its password comes from a file or CLUSTERD_PASSWORD.")
 @click.option("--password-file", metavar="FILE", help="File with the etcd user's password.")
@@ -100,6 +102,9 @@ def run(config: Path | None, **flags: Any) -> None:
     show_default=True,
     help="How long to wait; sessions are forced shortly before.",
 )
+@click.option("--settle", metavar="SECONDS", type=click.FloatRange(0), help="Before the first session moves.")
+@click.option("--rate", metavar="N", type=click.FloatRange(0, min_open=True), help="Sessions to move a second.")
+@click.option("--over", metavar="SECONDS", type=click.FloatRange(0, min_open=True), help="Spread them over this time.")
 @click.option("--marker", metavar="FILE", envvar="CLUSTERD_MARKER", type=_FILE, help="Write this file at the end.")
 @click.option("--token-file", metavar="FILE", envvar="CLUSTERD_TOKEN_FILE", type=_FILE, help="Token for the listener.")
 @click.option("--cacert", metavar="FILE", type=_FILE, help="CA to trust for an https control listener.")
@@ -111,6 +116,7 @@ def prestop(
     token_file: Path | None,
     cacert: Path | None,
     wait_for: Path | None,
+    **terms: float | None,
 ) -> None:
     """Drain the node of the daemon beside, and wait for that: what a Kubernetes preStop hook runs.
 
@@ -123,13 +129,16 @@ def prestop(
         return
     with marked_at_end(marker):
         token = read_token(token_file) if token_file is not None else None
-        progress = asyncio.run(_drain(ControlClient(ControlAddress.parse(control), token, cacert), timeout))
+        client = ControlClient(ControlAddress.parse(control), token, cacert)
+        progress = asyncio.run(
+            _drain(client, timeout, {name: term for name, term in terms.items() if term is not None})
+        )
         click.echo(f"clusterd: drained, {progress.moved} sessions moved", err=True)
 
 
-async def _drain(client: ControlClient, seconds: float) -> DrainProgress:
+async def _drain(client: ControlClient, seconds: float, terms: Mapping[str, float]) -> DrainProgress:
     async with client:
-        return await drain_and_wait(client, seconds, lambda line: click.echo(f"clusterd: {line}", err=True))
+        return await drain_and_wait(client, seconds, lambda line: click.echo(f"clusterd: {line}", err=True), terms)
 
 
 def main() -> None:

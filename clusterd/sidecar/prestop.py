@@ -7,7 +7,7 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -95,9 +95,9 @@ class ControlClient:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def drain(self, deadline: float) -> DrainProgress | None:
+    async def drain(self, deadline: float, terms: Mapping[str, float]) -> DrainProgress | None:
         """Begin the drain, and return how it goes. Raises `DaemonGone`, `Conflict`."""
-        return await self._call("POST", {"deadline": deadline, "reason": "preStop"})
+        return await self._call("POST", {"deadline": deadline, "reason": "preStop", **terms})
 
     async def progress(self) -> DrainProgress | None:
         """Return how the drain goes. Raises `DaemonGone`, `Conflict`."""
@@ -130,13 +130,17 @@ class ControlClient:
         return f"unix:{self._address.socket}" if self._address.socket else self._address.url
 
 
-async def drain_and_wait(client: ControlClient, seconds: float, say: Callable[[str], None]) -> DrainProgress:
+async def drain_and_wait(
+    client: ControlClient, seconds: float, say: Callable[[str], None], terms: Mapping[str, float] | None = None
+) -> DrainProgress:
     """Drain this node, and wait until it is drained, `seconds` at the most; returns how that ended.
+
+    `terms` are `settle`, `rate` and `over`, as far as they are asked for.
 
     Raises `SessionsLeft`, `DaemonGone`, `Conflict`.
     """
     until, last = Deadline.after(seconds), ""
-    progress = await client.drain(max(seconds - _RESERVE, seconds / 2))
+    progress = await client.drain(max(seconds - _RESERVE, seconds / 2), terms or {})
     while progress is not None and progress.phase is not Phase.DRAINED and not until.expired:
         if (line := _line(progress)) != last:
             say(line)

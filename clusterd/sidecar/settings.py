@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     label: dict[str, str] = {}
     endpoint: dict[str, str] = {}
+    starting_until: str | None = None
     replace: bool = False
     user: str | None = None
     password: str | None = None
