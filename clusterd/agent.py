@@ -15,7 +15,7 @@ from clusterd.drain import DrainController, Handler, Orders, Sessions, Site
 from clusterd.drain.site import DEFAULT_STALL_AFTER
 from clusterd.election import Election, ElectionDesk, Term, run_on_leader
 from clusterd.election.contest import DEFAULT_SETTLE, OnLost
-from clusterd.errors import AgentStopped, UsageError, WaitTimeout
+from clusterd.errors import AgentStopped, UsageError
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
@@ -142,14 +142,7 @@ class Agent:
 
         Raises `WaitTimeout` after `timeout` seconds, `AgentStopped` when the agent ends first.
         """
-        mirror = self._running(self._mirror)
-        try:
-            async with asyncio.timeout(timeout):
-                return await mirror.wait_for(revision)
-        except TimeoutError as error:
-            raise WaitTimeout(
-                f"revision {revision} was not seen within {timeout} s: the topology is at {mirror.synced_revision}"
-            ) from error
+        return await self._running(self._mirror).wait_for(revision, timeout)
 
     async def update(
         self,
