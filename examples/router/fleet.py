@@ -23,9 +23,8 @@ async def main() -> None:
             await stack.enter_async_context(process)
             return (await process.wait_for_line(r"(?:is at|listening on) (\S+?),?( |$)"))[1]
 
-        nodes = {name: () for name in ("gw-1", "gw-2", "gw-3")} | {
-            name: ("--service", "orders") for name in ("orders-1", "orders-2")
-        }
+        service = ("--service", "orders")
+        nodes = {"gw-1": (), "gw-2": (), "gw-3": (), "orders-1": service, "orders-2": service}
         addresses = await asyncio.gather(*(start(_NODE, name, "--ttl", "2", *more) for name, more in nodes.items()))
         for name, address in zip(nodes, addresses, strict=True):
             print(f"{name} is at {address}")

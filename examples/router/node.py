@@ -27,6 +27,7 @@ class Service:
     def __init__(self, node: str) -> None:
         self._node = node
         self._sockets: set[web.WebSocketResponse] = set()
+        self._closes: list[int | None] = []
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -49,6 +50,7 @@ class Service:
                 "target": request.raw_path,
                 "headers": [[name, value] for name, value in request.headers.items()],
                 "bytes": len(body),
+                "closes": self._closes,
             },
             headers={"Set-Cookie": f"seen={self._node}", "X-Secret-Hop": "1", "Connection": "X-Secret-Hop"},
         )
@@ -89,6 +91,7 @@ class Service:
                     await socket.send_str(message.data)
         finally:
             self._sockets.discard(socket)
+            self._closes.append(socket.close_code)
         return socket
 
     async def close(self) -> None:
