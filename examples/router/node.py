@@ -24,8 +24,9 @@ _CHUNK = 64 * 1024
 class Service:
     """What the node does, over HTTP and WebSocket."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, delay: float) -> None:
         self._node = node
+        self._delay = delay
         self._sockets: set[web.WebSocketResponse] = set()
         self._closes: list[int | None] = []
 
@@ -40,8 +41,7 @@ class Service:
 
     async def tell(self, request: web.Request) -> web.Response:
         """Say what came here."""
-        if "wait" in request.query:
-            await asyncio.sleep(float(request.query["wait"]))
+        await asyncio.sleep(float(request.query.get("wait", self._delay)))
         body = await request.read()
         return web.json_response(
             {
@@ -100,9 +100,9 @@ class Service:
             await socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"drained")
 
 
-async def serve(node: str, etcd: str, port: int, **options: Any) -> None:
+async def serve(node: str, etcd: str, port: int, delay: float, **options: Any) -> None:
     """Be the node until SIGTERM."""
-    service, stop = Service(node), asyncio.Event()
+    service, stop = Service(node, delay), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(service.app(), access_log=None, shutdown_timeout=5)
@@ -132,11 +132,12 @@ async def serve(node: str, etcd: str, port: int, **options: Any) -> None:
 @click.option("--weight", type=int, default=100, show_default=True)
 @click.option("--service", default="", help="The service that it is a node of.")
 @click.option("--ttl", type=int, default=10, show_default=True)
-def main(node: str, etcd: str, port: int, weight: int, service: str, ttl: int) -> None:
+@click.option("--delay", default=0.0, help="Seconds that an answer takes.")
+def main(node: str, etcd: str, port: int, weight: int, service: str, ttl: int, delay: float) -> None:
     """Be a node of the fleet that the router can pick."""
     labels = {"service": service} if service else {}
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(node, etcd, port, weight=weight, labels=labels, ttl=ttl))
+        asyncio.run(serve(node, etcd, port, delay, weight=weight, labels=labels, ttl=ttl))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from clusterd.aio import Backoff
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.5
+_LEAST_PAUSE = 0.1
 _LONGEST_PAUSE = 15.0
 _TRIAL = 2.0
 
@@ -67,6 +68,7 @@ class Upstream:
         self._clock = clock
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._shunned_until: float | None = None
+        self._on_trial = False
 
     @property
     def healthy(self) -> bool:
@@ -78,6 +80,7 @@ class Upstream:
         """Count one request or WebSocket with the node for as long as the body runs."""
         if self._shunned_until is not None:  # this is the one that tries it again; others wait for how it goes
             self._shunned_until = self._clock() + _TRIAL
+            self._on_trial = True
         leash = Leash()
         self.active += 1
         self.requests += 1
@@ -90,17 +93,19 @@ class Upstream:
 
     def failed(self, why: str) -> None:
         """Pass it over for a while. What was under way with it when it failed adds nothing."""
-        if self._shunned_until is None or self._shunned_until - self._clock() <= _TRIAL:
-            pause = max(self._backoff.next(), _FIRST_PAUSE / 5)
-            if self._shunned_until is None:
-                log.warning("%s at %s failed: %s; passed over for now", self.node.id, self.node.address, why)
-            self._shunned_until = self._clock() + pause
+        if self._shunned_until is None:
+            log.warning("%s at %s failed: %s; passed over for now", self.node.id, self.node.address, why)
+        elif not self._on_trial:
+            return
+        self._on_trial = False
+        self._shunned_until = self._clock() + max(self._backoff.next(), _LEAST_PAUSE)
 
     def succeeded(self) -> None:
         """Take it as sound again."""
         if self._shunned_until is not None:
             log.info("%s at %s answers again", self.node.id, self.node.address)
             self._shunned_until = None
+            self._on_trial = False
             self._backoff.reset()
 
 

@@ -71,6 +71,15 @@ def test_a_failed_node_is_tried_by_one_request_once_its_pause_is_over() -> None:
     assert upstream.healthy
 
 
+def test_all_that_was_under_way_fails_as_one() -> None:
+    now = [0.0]
+    upstream = Upstream(FLEET.nodes["a"], clock=lambda: now[0])
+    for _ in range(100):
+        upstream.failed("reset")
+    now[0] = 0.5
+    assert upstream.healthy, "the first pause is half a second at the most"
+
+
 def test_a_restarted_node_begins_with_a_clean_slate() -> None:
     upstreams = Upstreams(1)
     upstreams.of(FLEET.nodes["a"]).failed("refused")
