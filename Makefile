@@ -6,7 +6,7 @@ PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
 # Beside these there is `gateway`, which takes a quarter of an hour and wants gcc, Go and Node.js.
-BENCHES ?= snapshot latency idle join routing election router
+BENCHES ?= snapshot latency idle join routing election drain router
 SECONDS ?= 180
 
 BIN = $(VENV)/bin

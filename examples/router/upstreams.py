@@ -112,8 +112,9 @@ class Upstream:
 class Upstreams:
     """The nodes that the router has dealings with, by id. A node that was restarted begins with a clean slate."""
 
-    def __init__(self, gone: float) -> None:
+    def __init__(self, gone: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._gone = gone
+        self._clock = clock
         self._known: dict[str, Upstream] = {}
 
     def of(self, node: Node) -> Upstream:
@@ -122,7 +123,7 @@ class Upstreams:
         if known is None or (known.node is not node and not _same(known.node, node)):
             if known is not None:
                 self._leave(known)
-            known = self._known[node.id] = Upstream(node)
+            known = self._known[node.id] = Upstream(node, self._clock)
         return known
 
     def __iter__(self) -> Iterator[Upstream]:
