@@ -54,7 +54,7 @@ COLUMNS: dict[str, tuple[str, float, str]] = {
     "cpu": ("CPU-s per million", 1.0, ".2f"),
     "rate": ("deliveries/s", 1.0, ",.0f"),
     "p99": ("p99 ms", 1e3, ".1f"),
-    "lost": ("lost %", 100.0, ".1f"),
+    "lost": ("lost or late %", 100.0, ".1f"),
     "memory": ("KB per connection", 1 / 1024, ".1f"),
     "accepts": ("connects/s", 1.0, ",.0f"),
     "back": ("s until all are back", 1.0, ".2f"),

@@ -205,7 +205,8 @@ static void load_for(double seconds, double rate)
     }
     running = 0;
     expected = mode == UNICAST ? sent : sent * clients;
-    while (delivered < expected && now() - (finished ? finished : until) < 5 * SECOND) /* what is merely late counts */
+    /* What is a little late counts; a backlog of minutes isn't waited for. */
+    while (delivered < expected && now() - (finished > until ? finished : until) < 3 * SECOND && now() - until < 10 * SECOND)
         ws_poll(10);
     double took = (double)(finished > began ? finished - began : 1) / 1e9;
     printf("{\"sent\": %" PRIu64 ", \"stored\": %" PRIu64 ", \"delivered\": %" PRIu64 ", \"missing\": %" PRId64

@@ -16,14 +16,14 @@ def ids(observer: Observer) -> set[str]:
 
 
 async def test_it_sees_the_fleet_and_the_fleet_does_not_see_it(etcd: EtcdServer, fleet: Any) -> None:
-    agent = await fleet.agent("gw-1")
+    agent = await fleet.agent("gw-1", ttl=60)
     before = await etcd.admin.revision()
     async with Observer(etcd.endpoints) as observer:
         assert ids(observer) == {"gw-1"}
         assert observer.topology.route("user-42").owner == agent.topology.route("user-42").owner
         assert await etcd.admin.revision() == before
         changes = observer.changes()
-        await fleet.agent("gw-2")
+        await fleet.agent("gw-2", ttl=60)
         joined = await anext(changes)
         assert [node.id for node in joined.joined] == ["gw-2"]
         assert await observer.wait_for(await etcd.admin.revision(), 5) == observer.topology
@@ -32,13 +32,13 @@ async def test_it_sees_the_fleet_and_the_fleet_does_not_see_it(etcd: EtcdServer,
 
 
 async def test_it_keeps_the_topology_while_etcd_is_away_and_catches_up(etcd: EtcdServer, fleet: Any) -> None:
-    await fleet.agent("gw-1")
+    await fleet.agent("gw-1", ttl=60)
     async with Observer(etcd.endpoints, ttl=2) as observer:
         await etcd.stop()
         await eventually(lambda: observer.topology.stale)
         assert [node.id for node in observer.topology] == ["gw-1"]
         await etcd.start()
-        await fleet.agent("gw-2")
+        await fleet.agent("gw-2", ttl=60)
         await eventually(lambda: not observer.topology.stale and ids(observer) == {"gw-1", "gw-2"})
 
 

@@ -16,7 +16,6 @@ from clusterd.testing import AgentProcess, EtcdServer, eventually
 
 NODE = (sys.executable, "-m", "examples.router.node")
 ROUTER = (sys.executable, "-m", "examples.router")
-TTL = "2"
 
 
 class Front:
@@ -28,12 +27,13 @@ class Front:
         self.nodes: dict[str, AgentProcess] = {}
         self.router: AgentProcess
         self.url = ""
+        self.ttl = "5"
         self.probes = ""
         self._stack = stack
 
     async def node(self, name: str, *options: str) -> AgentProcess:
         """Start a node, also again after its end."""
-        process = AgentProcess(name, "--etcd", self.etcd.endpoint, "--ttl", TTL, *options, command=NODE)
+        process = AgentProcess(name, "--etcd", self.etcd.endpoint, "--ttl", self.ttl, *options, command=NODE)
         self.nodes[name] = await self._stack.enter_async_context(process)
         await process.wait_for_line(r"is at", timeout=40)
         return process
@@ -41,7 +41,7 @@ class Front:
     async def open(self, *options: str) -> None:
         """Start the router."""
         where = ("--listen", "127.0.0.1:0", "--probes", "127.0.0.1:0")
-        process = AgentProcess(*where, "--etcd", self.etcd.endpoint, "--ttl", TTL, *options, command=ROUTER)
+        process = AgentProcess(*where, "--etcd", self.etcd.endpoint, "--ttl", self.ttl, *options, command=ROUTER)
         self.router = await self._stack.enter_async_context(process)
         self.url = (await process.wait_for_line(r"listening on (\S+),", timeout=40))[1]
         self.probes = (await process.wait_for_line(r"probes on (\S+)"))[1]
