@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _RESTART = 1012  # "service restart": come back, there are others
 _UNTOUCHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 # What aiohttp would add by itself: the node is to get what the client sent.
 _NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
@@ -119,7 +120,7 @@ class Proxy:
         try:
             return await self._session.request(
                 request.method,
-                URL(self._origin(node) + target, encoded=True),
+                URL(origin(node, self.settings.endpoint) + target, encoded=True),
                 headers=headers,
                 data=body.data(),
                 allow_redirects=False,
@@ -139,15 +140,6 @@ class Proxy:
             via=self.via,
         )
         return upgrading(headers) if is_websocket(request.method, request.headers) else headers
-
-    def _origin(self, node: Node) -> str:
-        name = self.settings.endpoint
-        if not name:
-            return f"http://{node.address}"
-        endpoint = node.endpoints.get(name)
-        if endpoint is None:
-            raise AttemptFailed(502, "no_endpoint", f"the node has no endpoint {name!r}", untouched=True)
-        return str(URL(endpoint).with_scheme("https" if endpoint[:5] in ("https", "wss:/") else "http").origin())
 
 
 class _Exchange:
@@ -237,6 +229,19 @@ class _Exchange:
                     await response.write(chunk)
             except TimeoutError:
                 raise ConnectionResetError("the client takes nothing") from None
+
+
+def origin(node: Node, endpoint: str) -> str:
+    """Return the scheme, host and port to reach a node at: its endpoint of that name, or for "" its address.
+
+    Raises `AttemptFailed` for a node without that endpoint: another one may have it.
+    """
+    if not endpoint:
+        return f"http://{node.address}"
+    url = URL(node.endpoints.get(endpoint, ""))
+    if url.scheme not in _SCHEMES or not url.host:
+        raise AttemptFailed(502, "no_endpoint", f"the node has no endpoint {endpoint!r}", untouched=True, dead=False)
+    return str(url.with_scheme(_SCHEMES[url.scheme]).origin())
 
 
 def _explained(error: Exception) -> AttemptFailed:

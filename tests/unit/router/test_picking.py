@@ -8,9 +8,10 @@ import pytest
 
 from clusterd import Node, Topology, UsageError
 from examples.router.balancing import Balancer
-from examples.router.failures import Failure
+from examples.router.failures import AttemptFailed, Failure
 from examples.router.keys import key_of
 from examples.router.pools import Pools, destination
+from examples.router.proxy import origin
 from examples.router.settings import STRATEGIES, Settings
 from examples.router.upstreams import Upstream, Upstreams
 
@@ -124,6 +125,18 @@ def test_pools_split_the_topology_by_service() -> None:
     assert edge is not None
     assert list(edge.nodes) == ["o-1"]
     assert edge.revision == 9
+
+
+def test_where_a_node_is_reached() -> None:
+    reached = node("a", endpoints={"ws": "wss://gw.example/ws", "http": "http://[::1]:81/", "odd": "mqtt://x:1"})
+    assert origin(reached, "") == "http://10.0.0.1:8097"
+    assert origin(reached, "ws") == "https://gw.example"
+    assert origin(reached, "http") == "http://[::1]:81"
+    for name in ("odd", "nope"):
+        with pytest.raises(AttemptFailed, match="no endpoint") as failed:
+            origin(reached, name)
+        assert failed.value.untouched
+        assert not failed.value.dead
 
 
 def test_what_can_be_hashed_by() -> None:
