@@ -63,8 +63,8 @@ static void is_ready(struct client *c)
 static void publish(struct client *c, const char *to, uint64_t due)
 {
     char text[65536];
-    int size = snprintf(text, sizeof text, "{\"t\":\"send\",\"id\":\"%u\",\"to\":\"%s\",\"body\":\"%016" PRIx64 "%.*s\"}",
-                        ++c->sent, to, due, (int)(body_size - STAMP), padding);
+    int size = snprintf(text, sizeof text, "{\"t\":\"send\",\"id\":\"%d-%u\",\"to\":\"%s\",\"body\":\"%016" PRIx64 "%.*s\"}",
+                        (int)getpid(), ++c->sent, to, due, (int)(body_size - STAMP), padding);
     sent++;
     ws_send(&c->conn, text, (size_t)size);
 }
