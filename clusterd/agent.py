@@ -15,8 +15,8 @@ from clusterd.drain import DrainController, Handler, Orders, Sessions, Site
 from clusterd.drain.site import DEFAULT_STALL_AFTER
 from clusterd.election import Election, ElectionDesk, Term, run_on_leader
 from clusterd.election.contest import DEFAULT_SETTLE, OnLost
-from clusterd.errors import AgentStopped, UsageError, WaitTimeout
-from clusterd.etcd.calls import Observer
+from clusterd.errors import AgentStopped, UsageError
+from clusterd.etcd.calls import CallObserver
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
@@ -104,7 +104,7 @@ class Agent:
         self.sessions = Sessions()
         self._stall_after = stall_after
         self._handler: Handler | None = None
-        self._observers: list[Observer] = []
+        self._observers: list[CallObserver] = []
         self._life: contextlib.AbstractAsyncContextManager[None] | None = None
         self._client: Client | None = None
         self._mirror: Mirror | None = None
@@ -155,7 +155,7 @@ class Agent:
             drain=self.draining,
         )
 
-    def on_etcd_call(self, observer: Observer) -> Observer:
+    def on_etcd_call(self, observer: CallObserver) -> CallObserver:
         """Have `observer(call)` told of each call to etcd as it ends; usable as a decorator. It must not block."""
         self._observers.append(observer)
         return observer
@@ -169,14 +169,7 @@ class Agent:
 
         Raises `WaitTimeout` after `timeout` seconds, `AgentStopped` when the agent ends first.
         """
-        mirror = self._running(self._mirror)
-        try:
-            async with asyncio.timeout(timeout):
-                return await mirror.wait_for(revision)
-        except TimeoutError as error:
-            raise WaitTimeout(
-                f"revision {revision} was not seen within {timeout} s: the topology is at {mirror.synced_revision}"
-            ) from error
+        return await self._running(self._mirror).wait_for(revision, timeout)
 
     async def update(
         self,

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from clusterd.aio import Backoff, Patience, Signal, level_for, run_together
-from clusterd.errors import AgentStopped
+from clusterd.errors import AgentStopped, WaitTimeout
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Compacted, EtcdError, Refused, TlsFailed, Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, call_seconds
@@ -112,13 +112,20 @@ class Mirror:
         self._must_list = True
         self._probe_now.set()
 
-    async def wait_for(self, revision: int) -> Topology:
+    async def wait_for(self, revision: int, timeout: float | None = None) -> Topology:
         """Wait until all that happened up to an etcd revision is in the topology, and return that.
 
-        A revision at which nothing under `nodes/` changed counts as well: etcd is asked. Raises `AgentStopped`.
+        A revision at which nothing under `nodes/` changed counts as well: etcd is asked. Raises `WaitTimeout` after
+        `timeout` seconds, `AgentStopped`.
         """
         self._probe_now.set()
-        return await self.follow_to(revision)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.follow_to(revision)
+        except TimeoutError as error:
+            raise WaitTimeout(
+                f"revision {revision} was not seen within {timeout} s: the topology is at {self.synced_revision}"
+            ) from error
 
     async def follow_to(self, revision: int) -> Topology:
         """Wait as `wait_for` does, for a revision that wrote a registration: the watch brings it, unasked."""

@@ -42,11 +42,11 @@ class Call:
     seconds: float
 
 
-Observer = Callable[[Call], None]
+CallObserver = Callable[[Call], None]
 """Is told of each call as it ends, in the event loop: it must not block."""
 
 
-async def observed(observers: Sequence[Observer], rpc: str, answer: Awaitable[T]) -> T:
+async def observed(observers: Sequence[CallObserver], rpc: str, answer: Awaitable[T]) -> T:
     """Return what the call `rpc` answers, and tell the observers what it came to."""
     began, outcome = time.monotonic(), "ok"
     try:
@@ -63,7 +63,7 @@ def outcome_of(error: BaseException) -> str:
     return next((_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES), "error")
 
 
-def _tell(observers: Sequence[Observer], call: Call) -> None:
+def _tell(observers: Sequence[CallObserver], call: Call) -> None:
     for observe in tuple(observers):
         try:
             observe(call)

@@ -10,7 +10,7 @@ import aiohttp
 
 from clusterd.etcd import messages
 from clusterd.etcd.auth import TokenSource
-from clusterd.etcd.calls import Observer
+from clusterd.etcd.calls import CallObserver
 from clusterd.etcd.endpoints import EndpointPool
 from clusterd.etcd.failover import Failover
 from clusterd.etcd.messages import Decoder, LeaseReply, RangeReply, Reply, TxnReply
@@ -30,7 +30,7 @@ class Client:
     The `observers` are told how each call ended, also those added to the sequence later.
     """
 
-    def __init__(self, options: EtcdOptions, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, options: EtcdOptions, observers: Sequence[CallObserver] = ()) -> None:
         self.options = options
         tokens = TokenSource(self._login if options.user is not None else None)
         self.failover = Failover(EndpointPool(options.endpoints), tokens, observers)

@@ -12,7 +12,7 @@ import tenacity
 
 from clusterd.aio import Deadline
 from clusterd.etcd.auth import TokenSource
-from clusterd.etcd.calls import Observer, observed
+from clusterd.etcd.calls import CallObserver, observed
 from clusterd.etcd.endpoints import EndpointPool
 from clusterd.etcd.errors import (
     AuthChanged,
@@ -41,7 +41,7 @@ _TOO_SHORT = 0.1  # the share of a call's time that is not worth a try: it would
 class Failover:
     """Runs attempts until one succeeds, on the endpoints of one cluster; `observers` hear how each call ended."""
 
-    def __init__(self, pool: EndpointPool, tokens: TokenSource, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, pool: EndpointPool, tokens: TokenSource, observers: Sequence[CallObserver] = ()) -> None:
         self.pool = pool
         self.tokens = tokens
         self._observers = observers
