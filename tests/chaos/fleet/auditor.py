@@ -15,9 +15,10 @@ from clusterd.etcd.messages import Event, KeyValue
 from clusterd.keys import Keyspace, range_end
 from clusterd.node import decode_node
 from clusterd.testing import Recorder
-from tests.chaos.fleet.names import WITNESS
+from tests.chaos.fleet.names import REGISTERS, WITNESS
 
 _KEYS = Keyspace()
+_REGISTERS = REGISTERS.encode()
 _ALL = (b"/", range_end(b"/"))
 
 
@@ -63,7 +64,8 @@ class Auditor:
         self._recorder.note("epoch", WITNESS, revision=start)
         self._topology = Topology({}, cluster_id=reply.header.cluster_id)
         for kv in sorted(reply.kvs, key=lambda kv: kv.mod_revision):
-            self._key(kv, put=True)
+            if not kv.key.startswith(_REGISTERS):  # that was written in the epoch before
+                self._key(kv, put=True)
         self._show([_node(kv) for kv in reply.kvs if kv.key.startswith(_KEYS.nodes)], [], start)
         self.revision = start
         self._progress.fire()
@@ -110,6 +112,6 @@ def _facts(kv: KeyValue, *, put: bool) -> Iterator[tuple[str, str, dict[str, obj
             yield "candidate", candidate, {"election": name, "created": kv.create_revision}
         elif put:
             yield "resigned", name, {"election": name, "fence": int(kv.value)}
-    elif kv.key.startswith(b"/chaos/") and put:
-        text, name = kv.value.decode(), kv.key[len(b"/chaos/") :].decode()
+    elif kv.key.startswith(_REGISTERS) and put:
+        text, name = kv.value.decode(), kv.key[len(_REGISTERS) :].decode()
         yield "landed", "", {"election": name, "text": text, "fence": int(text.split()[0])}

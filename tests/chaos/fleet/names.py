@@ -11,6 +11,7 @@ EVERYBODY = "*"
 WITNESS = "etcd"
 """Who says what etcd has."""
 
+REGISTERS = "/chaos/"
 OFFICES = ("rebalancer", "reaper")
 
 
@@ -33,4 +34,4 @@ def tells_routes(who: str, revision: int) -> bool:
 
 def register(election: str) -> str:
     """Return the key that the leaders of an election write, fenced."""
-    return f"/chaos/{election}"
+    return REGISTERS + election

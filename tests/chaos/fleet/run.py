@@ -151,7 +151,8 @@ def _directory(kept: Path | None) -> Iterator[Path]:
 
 
 async def _main(given: argparse.Namespace) -> int:
-    plan = Plan(given.seed, groups=given.groups, group=given.group, seconds=given.seconds, ttl=given.ttl)
+    size = {"groups": given.groups, "group": given.group}
+    plan = Plan(given.seed, seconds=given.seconds, ttl=given.ttl, patience=given.patience, **size)
     with _directory(given.keep) as directory:
         outcome = await run(plan, directory)
     print(describe(outcome))
@@ -165,6 +166,7 @@ def main() -> int:
     parser.add_argument("--ttl", type=int, default=5)
     parser.add_argument("--groups", type=int, default=5, help="processes with several agents")
     parser.add_argument("--group", type=int, default=9, help="agents in each of them")
+    parser.add_argument("--patience", type=float, default=1.0, help="times as long for all to agree: a busy machine")
     parser.add_argument("--keep", type=Path, help="a directory to be made for the histories and logs, and left")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
