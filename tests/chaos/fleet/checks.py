@@ -8,6 +8,7 @@ that etcd lost its history on purpose.
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ STARVED_SECONDS = 1.0
 
 _TAIL_SECONDS = 3.0
 _SHOWN = 20
+_LEAST_MOMENTS = 5
+_MOST_GROWTH = 1.3
 
 Changes = dict[str, list[Record]]
 
@@ -209,6 +212,14 @@ def _stand(contest: History, keys: dict[tuple[str, str], Tenure], key: tuple[str
             contest.tenures.append(tenure)
     elif (before := keys.pop(key, None)) is not None:
         contest.tenures[contest.tenures.index(before)] = Tenure(before.fence, record.facts["revision"])
+
+
+def growth(memory: Sequence[int]) -> list[str]:
+    """Return what grew: the memory in bytes at the quiet moments of a run, of which the first is a cold start."""
+    if len(memory) < _LEAST_MOMENTS:
+        return []
+    before, after = statistics.median(memory[1:3]), statistics.median(memory[-2:])
+    return [f"memory grew from {before / 1e6:.0f} to {after / 1e6:.0f} MB"] if after > _MOST_GROWTH * before else []
 
 
 def summary(found: Sequence[str]) -> str:

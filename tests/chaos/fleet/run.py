@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -23,7 +24,7 @@ from typing import Any
 import aiohttp
 
 from clusterd.testing import AdminError, EtcdBinary, read_history
-from tests.chaos.fleet.checks import problems, summary
+from tests.chaos.fleet.checks import growth, problems, summary
 from tests.chaos.fleet.etcd_faults import EtcdFaults
 from tests.chaos.fleet.node_faults import NodeFaults
 from tests.chaos.fleet.operators import REFUSALS, Operators
@@ -117,7 +118,7 @@ async def run(plan: Plan, directory: Path, binary: EtcdBinary | None = None) -> 
     async with play(plan, directory, binary) as stage:
         await Run(stage, outcome).go()
     history = read_history(*(host.history for host in stage.hosts), stage.history)
-    outcome.problems = problems(history, slack=plan.bound)
+    outcome.problems = [*problems(history, slack=plan.bound), *growth(outcome.memory)]
     outcome.records = Counter(record.kind for record in history)
     outcome.lags = sorted(record.facts["seconds"] for record in history if record.kind == "lag")
     return outcome
@@ -151,6 +152,9 @@ def _directory(kept: Path | None) -> Iterator[Path]:
 
 
 async def _main(given: argparse.Namespace) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # and clean up
     size = {"groups": given.groups, "group": given.group}
     plan = Plan(given.seed, seconds=given.seconds, ttl=given.ttl, patience=given.patience, **size)
     with _directory(given.keep) as directory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clusterd.testing import Record
-from tests.chaos.fleet.checks import departures, elections, epochs, flashes, killings, problems, serving
+from tests.chaos.fleet.checks import departures, elections, epochs, flashes, growth, killings, problems, serving
 
 ALL = ["gw-1", "gw-2"]
 
@@ -170,6 +170,12 @@ def test_a_fence_that_falls_is_found() -> None:
 def test_a_confirmed_write_that_is_missing_is_found() -> None:
     facts = {"election": "e", "fence": 10, "text": "10 gw-1 9", "outcome": "landed"}
     assert "was confirmed, and is not there" in found([*two_terms(), Record(1.6, "write", "gw-1", facts)])
+
+
+def test_memory_that_grows_is_found_and_that_of_a_start_is_not() -> None:
+    assert growth([70, 100, 101, 99, 102, 100]) == []
+    assert growth([70, 100, 101, 120, 140, 150]) != []
+    assert growth([70, 100, 150]) == []
 
 
 def test_where_etcd_was_rebuilt_revisions_begin_anew() -> None:
