@@ -35,13 +35,13 @@ class EtcdFaults:
         member = self._any()
         await member.kill()
         await self._while(0.1, 0.5)
-        await member.start()
+        await self._stage.revive()
 
     async def stop_a_member(self) -> None:
         member = self._any()
         await member.stop()
         await self._while(0.1, 0.5)
-        await member.start()
+        await self._stage.revive()
 
     async def pause_a_follower(self) -> None:
         leader = await self._cluster.wait_leader()
@@ -70,12 +70,12 @@ class EtcdFaults:
     async def restart_all(self) -> None:
         await self._cluster.stop()
         await self._while(0.0, 2.0)
-        await self._cluster.start()
+        await self._stage.revive()
 
     async def kill_all(self) -> None:
         await self._cluster.kill()
         await self._while(0.0, 2.0)
-        await self._cluster.start()
+        await self._stage.revive()
 
     async def pause_all(self) -> None:
         await self._pause(self._cluster.members, 0.3, 2.0)

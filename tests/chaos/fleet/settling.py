@@ -37,7 +37,7 @@ class Settling:
         Where it takes longer than the bound, what is still not right is recorded as a violation.
         """
         since, bound = now(), self._stage.plan.bound
-        await self._stage.cluster.wait_healthy(bound)
+        await self._stage.revive()
         intents = await self.patiently(self._operators.reconcile)
         routes = False  # these are compared when all else is right: they are dear
         while True:
