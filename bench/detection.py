@@ -35,19 +35,21 @@ async def watch_deaths(url: str, ttl: int, nodes: int, rounds: int) -> list[floa
                         await asyncio.sleep(0.1)
                 # The first renewals are at random times; from the second on each is a third of the TTL after the last.
                 await asyncio.sleep(ttl * random.uniform(0.7, 1.0))
-                found += await kill(worker.pid, agent, nodes)
+                found += await kill(worker.pid, agent)
             rig.progress(f"TTL {ttl}: round {number + 1} of {rounds}")
     return found
 
 
-async def kill(pid: int, agent: Agent, nodes: int) -> list[float]:
+async def kill(pid: int, agent: Agent) -> list[float]:
     """Kill the process with the nodes, and return when the agent's topology lost each of them."""
     changes, gone = agent.changes(), list[float]()
+    pending = agent.topology.nodes.keys() - {agent.node.id}
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
-    while len(gone) < nodes:
-        change = await anext(changes)
-        gone += [time.monotonic() - killed] * len(change.left)
+    while pending:
+        left = {node.id for node in (await anext(changes)).left} & pending
+        gone += [time.monotonic() - killed] * len(left)
+        pending -= left
     return gone
 
 
