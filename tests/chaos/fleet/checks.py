@@ -2,8 +2,8 @@
 
 The history has the words of the agents (`topology`, `session`, `begin`, `end`, `write`), of etcd (`node`, `intent`,
 `candidate`, `landed`, and `topology` by who is called etcd), and of who broke things: `cause` says from when to when a
-node may have been counted out with good reason, `lag` that its process didn't get to run, `rebuilding` and `rebuilt`
-that etcd lost its history on purpose.
+node may have been counted out with good reason, `lag` that its process didn't get to run, `load` that the
+machine has more to do than it can, `rebuilding` and `rebuilt` that etcd lost its history on purpose.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from tests.chaos.history import History, Landed, Tenure, TermSpan, Write
 
 STARVED_SECONDS = 1.0
 """A process that didn't get to run for so long is as good as paused: the machine did that, not we."""
+
+CROWDED = 1.5
+"""Processes that wait for each core, from which on a node may fail to renew in time for lack of one."""
 
 _TAIL_SECONDS = 3.0
 _SHOWN = 20
@@ -154,8 +157,13 @@ def killings(history: Iterable[Record]) -> dict[str, list[float]]:
 
 def _causes(history: Iterable[Record]) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    crowded = False
     for record in history:
-        if record.kind == "cause":
+        if record.kind == "load":
+            crowded = record.facts["load"] > CROWDED * record.facts["cores"]
+        elif record.kind == "session" and crowded and record.facts["state"] != "connected":
+            found[record.who].append((record.at, record.at))
+        elif record.kind == "cause":
             found[record.who].append((record.facts["since"], record.facts["until"]))
         elif record.kind == "lag" and record.facts["seconds"] >= STARVED_SECONDS:
             found[record.who].append((record.at - record.facts["seconds"], record.at))

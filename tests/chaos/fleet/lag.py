@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -10,6 +11,13 @@ from clusterd.testing import Recorder
 
 _EVERY_SECONDS = 0.25
 _WORTH_TELLING = 0.5
+
+
+async def watch_load(recorder: Recorder) -> None:
+    """Record how many processes want to run."""
+    while True:
+        recorder.note("load", load=os.getloadavg()[0], cores=os.cpu_count() or 1)
+        await asyncio.sleep(_EVERY_SECONDS * 4)
 
 
 async def watch_lag(recorder: Recorder, whom: Callable[[], Iterable[str]]) -> None:

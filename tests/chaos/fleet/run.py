@@ -44,6 +44,7 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     records: Counter[str] = field(default_factory=Counter)
     lags: list[float] = field(default_factory=list)
+    load: float = 0.0
 
 
 class Run:
@@ -121,6 +122,7 @@ async def run(plan: Plan, directory: Path, binary: EtcdBinary | None = None) -> 
     outcome.problems = [*problems(history, slack=plan.bound), *growth(outcome.memory)]
     outcome.records = Counter(record.kind for record in history)
     outcome.lags = sorted(record.facts["seconds"] for record in history if record.kind == "lag")
+    outcome.load = max(record.facts["load"] for record in history if record.kind == "load")
     return outcome
 
 
@@ -133,6 +135,7 @@ def describe(outcome: Outcome) -> str:
         f"memory of a process with several agents, in MB: {megabytes}",
         f"history: {dict(sorted(outcome.records.items()))}",
         f"agents that didn't get to run for a while: {len(outcome.lags)}, most {max(outcome.lags, default=0):.1f} s",
+        f"most processes that wanted to run at once: {outcome.load:.0f}",
         f"problems: {len(outcome.problems)}",
     ]
     return "\n".join([*lines, summary(outcome.problems)]).rstrip()

@@ -23,7 +23,7 @@ from clusterd.testing.certs import make_certificates
 from clusterd.testing.netns import PartitionableCluster, netns_available
 from tests.chaos.fleet.auditor import Auditor
 from tests.chaos.fleet.host import Host, Site
-from tests.chaos.fleet.lag import watch_lag
+from tests.chaos.fleet.lag import watch_lag, watch_load
 from tests.chaos.fleet.names import EVERYBODY, PASSWORD, USER, node_name, tells_routes
 
 ROOT = "root-of-etcd"
@@ -157,6 +157,7 @@ async def play(plan: Plan, directory: Path, binary: EtcdBinary | None = None) ->
         stack.push_async_callback(stage.stop_audit)
         site = Site(cluster.endpoints, tls.ca, plan.ttl, directory)
         await stack.enter_async_context(beside(watch_lag(recorder, lambda: [EVERYBODY]), name="lag"))
+        await stack.enter_async_context(beside(watch_load(recorder), name="load"))
         for host in _hosts(plan, site, recorder):
             stage.hosts.append(await stack.enter_async_context(host))
         yield stage

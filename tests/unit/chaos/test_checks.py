@@ -119,6 +119,13 @@ def test_a_process_that_did_not_get_to_run_is_a_cause_and_a_short_wait_is_none()
     assert departures([*history, Record(8.0, "lag", "gw-1", {"seconds": 0.6})], slack=2.0) != []
 
 
+def test_a_node_that_could_not_renew_is_excused_only_on_a_crowded_machine() -> None:
+    history = [topology(1.0, "gw-2"), Record(8.0, "session", "gw-1", {"state": "lost"})]
+    history.append(topology(9.0, "gw-2", 6, nodes=["gw-2"]))
+    assert departures([Record(0.5, "load", "", {"load": 2.0, "cores": 2}), *history], slack=2.0) != []
+    assert departures([Record(0.5, "load", "", {"load": 9.0, "cores": 2}), *history], slack=2.0) == []
+
+
 def test_a_new_instance_may_begin_with_fewer_nodes() -> None:
     history = [topology(1.0, "gw-2"), Record(2.0, "started", "gw-2"), topology(3.0, "gw-2", 6, nodes=["gw-2"])]
     assert departures(history, slack=2.0) == []
