@@ -71,7 +71,7 @@ def epochs(history: Iterable[Record]) -> list[Epoch]:
     return [*found, current]
 
 
-_OF_ETCD = {"node", "intent", "candidate", "resigned", "landed"}
+_OF_ETCD = {"epoch", "node", "intent", "candidate", "resigned", "landed"}
 
 
 def told(history: Iterable[Record]) -> Iterator[str]:
@@ -124,6 +124,7 @@ def elections(epoch: Epoch, killed: dict[str, list[float]]) -> dict[str, History
     found: dict[str, History] = defaultdict(History)
     begun: dict[str, Record] = {}
     keys: dict[tuple[str, str], Tenure] = {}
+    start = 0
     for record in epoch.records:
         name = record.facts.get("election", "")
         match record.kind:
@@ -135,7 +136,9 @@ def elections(epoch: Epoch, killed: dict[str, list[float]]) -> dict[str, History
                 _close(found, begin, min(record.facts["end"], epoch.end), record.facts["reason"])
             case "write" if record.at < epoch.end - _TAIL_SECONDS:
                 found[name].writes.append(Write(record.facts["text"], record.facts["fence"], record.facts["outcome"]))
-            case "landed":
+            case "epoch":
+                start = record.facts["revision"]
+            case "landed" if epoch.settled == 0.0 or record.facts["fence"] > start:  # a term of a lost history is over
                 facts = record.facts
                 found[name].landed.append(Landed(facts["text"], facts["fence"], facts["revision"]))
             case "candidate":
