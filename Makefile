@@ -6,14 +6,15 @@ PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
 # Beside these there is `gateway`, which takes a quarter of an hour and wants gcc, Go and Node.js.
-BENCHES ?= snapshot latency idle join routing election drain sidecar router
+BENCHES ?= snapshot latency idle join routing election drain sidecar router detection
 SECONDS ?= 180
+SEED ?=
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install lock check format test fuzz chaos audit demo bench clean
+.PHONY: help install lock check format test fuzz chaos chaos-elections audit demo bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -40,9 +41,13 @@ format: $(STAMP) ## put the code into the form that check wants
 test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
 	$(BIN)/pytest -n 3 $(PYTEST_FLAGS) $(TESTS)
 
-chaos: $(STAMP) ## contend for elections while everything breaks, and check the history; SECONDS=180
-	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS)
-	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) --strict
+chaos: $(STAMP) ## a fleet of 50 while everything breaks, its history checked; SECONDS=180 SEED=...
+	$(BIN)/python -m tests.chaos.fleet.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@$(MAKE) --no-print-directory chaos-elections
+
+chaos-elections: $(STAMP) # elections alone, with more faults for each term
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --strict
 
 fuzz: $(STAMP) ## look for input that breaks something; SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

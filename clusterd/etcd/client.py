@@ -8,10 +8,12 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
+from clusterd.aio import Patience
 from clusterd.etcd import messages
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.calls import CallObserver
 from clusterd.etcd.endpoints import EndpointPool
+from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.failover import Failover
 from clusterd.etcd.messages import Decoder, LeaseReply, RangeReply, Reply, TxnReply
 from clusterd.etcd.ops import Compare, Op, range_request
@@ -20,6 +22,10 @@ from clusterd.etcd.transport import Transport, open_session
 from clusterd.etcd.watch import Watch, open_watch
 
 R = TypeVar("R", bound=Reply)
+
+# A login costs etcd a hash (bcrypt), some 0.1 s of a processor: those of a fleet that starts together take their time.
+# Who asks again too soon has it made twice, and where all do so none is ever answered in time.
+_LONGEST_LOGIN = 120.0
 
 
 class Client:
@@ -34,6 +40,7 @@ class Client:
         self.options = options
         tokens = TokenSource(self._login if options.user is not None else None)
         self.failover = Failover(EndpointPool(options.endpoints), tokens, observers)
+        self._login_patience = Patience(2 * options.timeout, most=_LONGEST_LOGIN)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -128,4 +135,11 @@ class Client:
                 self.failover.check_cluster(transport, reply.header.cluster_id)
             return reply.token
 
-        return await self.failover.run(attempt, self.options.timeout, rpc=rpc, login=False)
+        try:
+            token = await self.failover.run(attempt, self._login_patience.seconds, rpc=rpc, login=False)
+        except Unavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._login_patience.failed()
+            raise
+        self._login_patience.answered()
+        return token

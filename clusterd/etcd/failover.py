@@ -24,7 +24,7 @@ from clusterd.etcd.errors import (
     Unavailable,
     WrongCluster,
 )
-from clusterd.etcd.messages import decode_reply
+from clusterd.etcd.messages import decode_status
 from clusterd.etcd.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,13 @@ class Failover:
     def failed(self, endpoint: str, *, slow: bool = False) -> None:
         """Note that `endpoint` did not answer: others come first from now on.
 
-        One that broke a connection may be another etcd when it is back; one that was `slow` is still the same.
+        One that broke a connection may be another etcd when it is back; one that was `slow` is still the same, unless
+        it is slow again.
         """
-        if not slow:
-            self.transports[endpoint].known = False
+        transport = self.transports[endpoint]
+        if not slow or transport.slow:
+            transport.known = False
+        transport.slow = slow and not transport.slow
         self.pool.failed(endpoint)
 
     def check_cluster(self, transport: Transport, cluster_id: int) -> None:
@@ -110,6 +113,7 @@ class Failover:
                     strangers[error.cluster_id] += 1
             else:
                 self.trouble = None
+                self.transports[url].slow = False
                 return answer
         self._adopt(strangers)
         raise last or self.trouble or Unavailable("no etcd endpoint to try")
@@ -153,6 +157,8 @@ class Failover:
         try:
             async with asyncio.timeout(seconds):
                 await self._introduce(transport, token)
+                if token and token != self.tokens.token:
+                    raise AuthExpired(f"{transport.endpoint}: the token in use has been replaced")
                 return await attempt(transport, token)
         except TimeoutError as error:
             raise Unavailable(f"{transport.endpoint}: no answer within {seconds:.1f} s") from error
@@ -186,7 +192,9 @@ class Failover:
             if token:
                 raise
             return 0  # whoever gets no further than this writes nothing either
-        return decode_reply(body, transport.endpoint).header.cluster_id
+        status = decode_status(body, transport.endpoint)
+        self.tokens.met(status.raftIndex)  # 0 where it wasn't the status that was told
+        return status.header.cluster_id
 
     def _adopt(self, strangers: Counter[int]) -> None:
         """Take over another cluster id once most endpoints agree on it: etcd was set up anew, not mistyped."""
