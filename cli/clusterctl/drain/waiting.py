@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 from rich.progress import BarColumn, Progress, TextColumn
@@ -132,15 +133,33 @@ def wait(settings: Settings, reporter: Reporter, trackers: list[Tracker], timeou
     return exit_code(trackers)
 
 
+@contextlib.contextmanager
+def interruptible(interrupted: Callable[[], str]) -> Iterator[None]:
+    """Say how to go on, if the body, which writes intents, is interrupted, or loses etcd in the middle of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"{interrupted()}. Look: {status_command()}")
+        raise
+    except Unavailable:
+        say(f"etcd may have taken all of it, or a part: look, when it is back, with {status_command()}")
+        raise
+
+
 def resume_command(nodes: Sequence[str]) -> str:
     """Return the command that watches these drains, at the same etcd; never with a password."""
+    return status_command("-w", *nodes)
+
+
+def status_command(*arguments: str) -> str:
+    """Return the command that shows drains, at the same etcd; never with a password."""
     flags = current_layers().flags
     where: list[str] = []
     for name in _WHERE:
         if name in flags:
             value = str(flags[name])
             where += [f"--{name.replace('_', '-')}", value.partition(":")[0] if name == "user" else value]
-    return shlex.join(["clusterctl", "drain", "status", *where, "-w", *nodes])
+    return shlex.join(["clusterctl", "drain", "status", *where, *arguments])
 
 
 async def _wait(settings: Settings, reporter: Reporter, trackers: list[Tracker], timeout: float | None) -> None:
