@@ -39,6 +39,7 @@ class Scene:
         self.gateway = process(NODE, SESSIONS)
         self.other: AgentProcess | None = None
         self.operator = AgentProcess()
+        self._first = True
         self._ghost = 0
         self._mark = 0
         self._begin = 0
@@ -110,6 +111,7 @@ class Scene:
     async def kill_operator(self) -> None:
         """The command that waits is killed; somebody else looks after the drain."""
         await self.operator.kill()
+        self._first = False
         await self.watch()
 
     async def kill_etcd(self) -> None:
@@ -152,11 +154,12 @@ class Scene:
 
         await eventually(granted, 20, what=f"{NODE} has a permit")
 
-    async def ended(self, state: str, code: int) -> None:
+    async def ended(self, step: Step) -> None:
         """Check that all came to its end: what the node shows, what the operator was told, what is left in etcd."""
-        await self.shows(state)
+        await self.shows(step.end)
+        code = step.code if self._first or step.anew is None else step.anew
         assert await self.operator.wait(30) == code, self.operator.lines
-        if state == "drained":
+        if step.end == "drained":
             await self.says("left 0")
             await self.run("undrain", NODE)
             await self.shows("active")
@@ -236,7 +239,8 @@ async def _nothing(_: Scene) -> None:
 class Step:
     """One step: `before` arranges what the drain is to meet, `reached` waits for it, `after` lets it go on.
 
-    `away`: for how many seconds etcd is gone, if that is what dies. `code` is what the operator's command ends with.
+    `away`: for how many seconds etcd is gone, if that is what dies. `code` is what the operator's command ends with,
+    `anew` one that is given after that, where that differs.
     """
 
     flags: tuple[str, ...]
@@ -245,6 +249,7 @@ class Step:
     after: Callable[[Scene], Awaitable[Any]] = _nothing
     end: str = "drained"
     code: int = 0
+    anew: int | None = None
     away: float = 0.3
 
 
@@ -313,7 +318,9 @@ STEPS = {
         code=8,
         away=3.5,
     ),
-    "taken back, and not heard of": Step((*SOON, *SLOW), _take_back_unheard, after=_resume, end="active", code=8),
+    "taken back, and not heard of": Step(
+        (*SOON, *SLOW), _take_back_unheard, after=_resume, end="active", code=8, anew=4
+    ),
 }
 _IN_ONE = (
     "asked for, and not heard of",

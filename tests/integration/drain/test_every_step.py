@@ -43,4 +43,4 @@ async def test_somebody_dies_in_a_drain(yard: Any, process: Any, course: str, di
             await step.reached(scene)
             await DEATHS[dies](scene)
             await step.after(scene)
-        await scene.ended(main.end, main.code)
+        await scene.ended(main)
