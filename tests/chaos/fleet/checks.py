@@ -134,11 +134,11 @@ def elections(epoch: Epoch, killed: dict[str, list[float]]) -> dict[str, History
                 begun[record.who] = record
             case "end" if begin := begun.pop(record.who, None):
                 _close(found, begin, min(record.facts["end"], epoch.end), record.facts["reason"])
-            case "write" if record.at < epoch.end - _TAIL_SECONDS:
+            case "write" if record.at < epoch.end - _TAIL_SECONDS and _of_this(epoch, record, start):
                 found[name].writes.append(Write(record.facts["text"], record.facts["fence"], record.facts["outcome"]))
             case "epoch":
                 start = record.facts["revision"]
-            case "landed" if epoch.settled == 0.0 or record.facts["fence"] > start:  # a term of a lost history is over
+            case "landed" if _of_this(epoch, record, start):
                 facts = record.facts
                 found[name].landed.append(Landed(facts["text"], facts["fence"], facts["revision"]))
             case "candidate":
@@ -146,6 +146,11 @@ def elections(epoch: Epoch, killed: dict[str, list[float]]) -> dict[str, History
     for begin in begun.values():
         _close(found, begin, _killed_after(begin, killed, epoch.end))
     return found
+
+
+def _of_this(epoch: Epoch, record: Record, start: int) -> bool:
+    """Whether a write was of a term that began in this epoch: a restored key lets one of a lost history go on."""
+    return epoch.settled == 0.0 or bool(record.facts["fence"] > start)
 
 
 def killings(history: Iterable[Record]) -> dict[str, list[float]]:
