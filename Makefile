@@ -7,13 +7,14 @@ PYTEST_FLAGS ?=
 TESTS ?= tests
 BENCHES ?= snapshot latency idle join routing election
 SECONDS ?= 180
+PORT ?= 0
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 BENCH_STAMP = $(VENV)/.installed-bench
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install check format test chaos demo bench clean
+.PHONY: help install check format test chaos demo gateway bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -40,6 +41,9 @@ chaos: $(STAMP) ## contend for elections while everything breaks, and check the 
 
 demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
 	$(BIN)/clusterctl demo
+
+gateway: $(STAMP) ## run a message gateway of three nodes, with a page to try it; PORT=8080
+	$(BIN)/python -m examples.gateway fleet --port $(PORT)
 
 bench: $(BENCH_STAMP) ## measure what clusterd costs, one figure after the other
 	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench.$$name; done

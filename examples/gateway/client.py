@@ -184,6 +184,10 @@ class GatewayClient:
                 return item.received
             await self._done_with(item)
 
+    def may_go_to(self, urls: Sequence[str]) -> None:
+        """Take other nodes for the next connection."""
+        self._urls = list(urls)
+
     async def lose_connection(self) -> None:
         """Drop the connection as a network does; for tests. It comes back."""
         if self._socket is not None and (transport := self._socket.get_extra_info("socket")) is not None:

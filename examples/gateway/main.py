@@ -104,6 +104,21 @@ def node(
         sys.exit(getattr(error, "exit_code", 1))
 
 
+@main.command()
+@click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 20))
+@click.option("--port", default=0, help="For the first node's page; 0 takes a free one.")
+@click.option("--log", "log_url", default="", help="redis://... for all, or [a file each].")
+def fleet(nodes: int, port: int, log_url: str) -> None:
+    """Run an etcd and some nodes here, to try it out."""
+    from examples.gateway.demo import run_fleet
+
+    try:
+        asyncio.run(run_fleet(nodes, port, log_url))
+    except (ClusterdError, OSError) as error:
+        click.echo(f"gateway: {error}", err=True)
+        sys.exit(getattr(error, "exit_code", 1))
+
+
 async def serve(settings: Settings, log_url: str, fsync: Fsync, drain_timeout: float) -> None:
     """Be a node until a signal comes, then drain. A second signal ends the process at once."""
     stop = asyncio.Event()

@@ -34,7 +34,6 @@ UPDATE streams SET acked = MAX(acked, COALESCE(
     (SELECT MIN(seq) - 1 FROM messages WHERE messages.stream = streams.stream), last))
 """
 """What nobody can read any more counts as acked: else a mailbox full of it would stay full."""
-_TRIM_EVERY: Final = 64
 
 
 class SqliteLog:
@@ -158,7 +157,7 @@ class SqliteLog:
         return Outcome(epoch, seq, fresh=True)
 
     def _trim_room(self, stream: str, last: int) -> None:
-        if not is_mailbox(stream) and last % _TRIM_EVERY == 0:
+        if not is_mailbox(stream) and last > self.limits.room:
             self._db.execute("DELETE FROM messages WHERE stream = ? AND seq <= ?", (stream, last - self.limits.room))
 
     def _read(self, stream: str, after: Cursor, upto: int) -> Slice:
