@@ -202,8 +202,9 @@ class Connection(WSListener):
 
     def _join(self, frame: WSFrame) -> bytes | None:
         """Gather fragments; returns the whole text with the last of them. Raises `BadFrame`."""
-        if (frame.msg_type == WSMsgType.CONTINUATION) is not bool(self._fragments):
-            raise BadFrame("a text frame was expected" if not self._fragments else "a continuation was expected")
+        wanted = WSMsgType.CONTINUATION if self._fragments else WSMsgType.TEXT
+        if frame.msg_type != wanted:
+            raise BadFrame(f"a {wanted.name.lower()} frame was expected")
         self._fragments.append(frame.get_payload_as_bytes())
         if sum(map(len, self._fragments)) > MAX_FRAME:
             raise BadFrame(f"a frame has at most {MAX_FRAME} bytes")
@@ -213,13 +214,13 @@ class Connection(WSListener):
         return text
 
     @property
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
         """How many bytes wait for the client."""
         return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
 
     def _say(self, message: object) -> None:
         self.write(text_frame(encode(message)))
-        if self.paused and self._waiting > MOST_WAITING:
+        if self.paused and self.waiting > MOST_WAITING:
             self.close(protocol.TOO_SLOW, "too slow: answers aren't read")
 
     def _hear(self, message: FromClient) -> None:

@@ -84,7 +84,7 @@ class Gateway:
             user_secret=settings.user_secret,
             stats=self.stats,
         )
-        self._log = messages
+        self.messages = messages
         self._chores: asyncio.Queue[tuple[Line, Handover | Expire]] = asyncio.Queue()
         self._agent: Agent | None = None
         self._life = contextlib.AsyncExitStack()
@@ -241,7 +241,7 @@ class Gateway:
             self.courier.close()
             self.hub.close()
             self.keeper.close()
-            await self._log.close()
+            await self.messages.close()
 
 
 @contextlib.asynccontextmanager
