@@ -14,7 +14,7 @@ from examples.gateway.fleet import Fleet
 from examples.gateway.gate import Gate
 from examples.gateway.keeper import Keeper
 from examples.gateway.links import Line
-from examples.gateway.log import Exported, LogEntry, MessageLog
+from examples.gateway.log import LogEntry, MessageLog
 from examples.gateway.peering import Cleared, HandedOver, Handover, Parcel, Spoken
 
 log = logging.getLogger(__name__)
@@ -120,18 +120,12 @@ class Removals:
         line = self._fleet.lines.get(owner)
         if line is None:
             return False
-        exported = await self._log.export(stream)
-        if not await self._accepted(line, Handover(stream, _parcels(exported.entries), list(exported.ids))):
-            return False
-        await self._log.forget(stream, exported)
-        return not await self._grew(stream, exported)
-
-    async def _grew(self, stream: str, exported: Exported) -> bool:
-        """Whether something came while the stream was handed over."""
-        return not self._log.shared and stream in self._keeper.touched and await self._more(stream, exported)
-
-    async def _more(self, stream: str, exported: Exported) -> bool:
-        return (await self._log.export(stream)).upto > exported.upto
+        while True:
+            exported = await self._log.export(stream)
+            if not await self._accepted(line, Handover(stream, _parcels(exported.entries), list(exported.ids))):
+                return False
+            if await self._log.forget(stream, exported):
+                return True
 
     async def _accepted(self, line: Line, message: Handover) -> bool:
         answer = asyncio.get_running_loop().create_future()

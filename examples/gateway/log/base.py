@@ -53,11 +53,10 @@ class Slice(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What a stream has: the entries that are still wanted, and all ids that are known, with their times."""
+    """A part of what a stream has: entries that are still wanted, oldest first; then ids of others, with times."""
 
     entries: Sequence[LogEntry]
     ids: Sequence[tuple[str, int]]
-    upto: int
 
 
 class MessageLog(Protocol):
@@ -86,13 +85,13 @@ class MessageLog(Protocol):
         """Return the streams that have something here; nothing if the log is shared."""
 
     async def export(self, stream: str) -> Exported:
-        """Return what another node needs to go on with a stream."""
+        """Return the next part of what another node needs to go on with a stream: some MB at the most."""
 
     async def adopt(self, stream: str, entries: Sequence[LogEntry], ids: Sequence[tuple[str, int]]) -> None:
         """Take over what another node exported; what is known already isn't stored again."""
 
-    async def forget(self, stream: str, exported: Exported) -> None:
-        """Remove what was exported, and nothing that came since."""
+    async def forget(self, stream: str, exported: Exported) -> bool:
+        """Remove what was exported; returns whether nothing is left of the stream."""
 
     async def expire(self, before: int, ids_before: int) -> int:
         """Remove messages older than `before`, ids older than `ids_before` (ms); return how many messages."""

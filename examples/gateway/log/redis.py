@@ -167,14 +167,17 @@ class RedisLog:
 
     async def export(self, stream: str) -> Exported:
         """See `MessageLog`."""
-        return Exported([], [], 0)
+        return Exported([], [])
 
     async def adopt(self, stream: str, entries: Sequence[LogEntry], ids: Sequence[tuple[str, int]]) -> None:
         """See `MessageLog`: a node with a log of its own that was changed to this one hands over what it has left."""
-        await self.append(entries)
+        outcomes = await self.append(entries)
+        if not all(outcome.seq for outcome in outcomes):
+            raise LogUnavailable(f"{stream} is full: what was handed over has to wait")
 
-    async def forget(self, stream: str, exported: Exported) -> None:
+    async def forget(self, stream: str, exported: Exported) -> bool:
         """See `MessageLog`."""
+        return True
 
     async def expire(self, before: int, ids_before: int) -> int:
         """See `MessageLog`; ids expire by themselves."""

@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS ids (
     stream TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (stream, id)) WITHOUT ROWID;
 """
+_PART_ENTRIES: Final = 50
+_PART_IDS: Final = 5_000
 _FORGIVE: Final = """
 UPDATE streams SET acked = MAX(acked, COALESCE(
     (SELECT MIN(seq) - 1 FROM messages WHERE messages.stream = streams.stream), last))
@@ -85,9 +87,9 @@ class SqliteLog:
         """See `MessageLog`."""
         await self._in_transaction(lambda: self._adopt(stream, entries, ids))
 
-    async def forget(self, stream: str, exported: Exported) -> None:
+    async def forget(self, stream: str, exported: Exported) -> bool:
         """See `MessageLog`."""
-        await self._in_transaction(lambda: self._forget(stream, exported))
+        return await self._in_transaction(lambda: self._forget(stream, exported))
 
     async def expire(self, before: int, ids_before: int) -> int:
         """See `MessageLog`."""
@@ -182,15 +184,18 @@ class SqliteLog:
                 self._db.execute("DELETE FROM messages WHERE stream = ? AND seq <= ?", (stream, seq))
 
     def _export(self, stream: str) -> Exported:
-        entries = self._rows(
-            "SELECT stream, id, sender, at, body, seq FROM messages WHERE stream = ? ORDER BY seq", stream
+        rows = self._db.execute(
+            "SELECT stream, id, sender, at, body, seq FROM messages WHERE stream = ? ORDER BY seq LIMIT ?",
+            (stream, _PART_ENTRIES),
         )
-        ids = self._rows("SELECT id, at FROM ids WHERE stream = ?", stream)
-        _, last, _ = self._state(stream)
-        return Exported([LogEntry(*row) for row in entries], [(str(i), int(str(at))) for i, at in ids], last)  # type: ignore[arg-type]
+        entries = [LogEntry(*row) for row in rows]
+        if entries:
+            return Exported(entries, [])
+        # Ids go last: one that came before its message would have that taken for a repetition.
+        ids = self._db.execute("SELECT id, at FROM ids WHERE stream = ? LIMIT ?", (stream, _PART_IDS))
+        return Exported([], ids.fetchall())
 
     def _adopt(self, stream: str, entries: Sequence[LogEntry], ids: Sequence[tuple[str, int]]) -> None:
-        wanted = {entry.id for entry in entries}
         epoch, last, _ = self._state(stream)
         for entry in entries:
             # Whatever the limit says: these were accepted once.
@@ -198,13 +203,22 @@ class SqliteLog:
         self._db.execute("UPDATE streams SET last = ? WHERE stream = ?", (last, stream))
         self._db.executemany(
             "INSERT OR IGNORE INTO ids VALUES (?, ?, ?, ?)",
-            [(stream, id_, max(last, 1), at) for id_, at in ids if id_ not in wanted],
+            [(stream, id_, max(last, 1), at) for id_, at in ids],
         )
 
-    def _forget(self, stream: str, exported: Exported) -> None:
-        self._db.execute("DELETE FROM messages WHERE stream = ? AND seq <= ?", (stream, exported.upto))
-        self._db.execute("DELETE FROM ids WHERE stream = ? AND seq <= ?", (stream, exported.upto))
-        self._db.execute("DELETE FROM streams WHERE stream = ? AND last = ?", (stream, exported.upto))
+    def _forget(self, stream: str, exported: Exported) -> bool:
+        entries, ids = exported
+        if entries:
+            self._db.execute("DELETE FROM messages WHERE stream = ? AND seq <= ?", (stream, entries[-1].seq))
+        known = [entry.id for entry in entries] + [id_ for id_, _ in ids]
+        self._db.executemany("DELETE FROM ids WHERE stream = ? AND id = ?", [(stream, id_) for id_ in known])
+        gone = self._db.execute(
+            "DELETE FROM streams WHERE stream = ?"
+            " AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.stream = streams.stream)"
+            " AND NOT EXISTS (SELECT 1 FROM ids WHERE ids.stream = streams.stream)",
+            (stream,),
+        )
+        return gone.rowcount > 0
 
     def _expire(self, before: int, ids_before: int) -> int:
         gone = self._db.execute("DELETE FROM messages WHERE at < ?", (before,)).rowcount

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from clusterd.aio import beside
 from clusterd.testing import eventually
 from examples.gateway.client import Closed, SendRejected
 from examples.gateway.janitor import Retention
@@ -225,3 +226,18 @@ async def test_the_page_is_served(yard: Yard) -> None:
             assert script.content_type == "text/javascript"
         async with http.get(base + "/../etc/passwd") as nothing:
             assert nothing.status == 404
+
+
+async def test_a_drained_node_sends_its_clients_elsewhere(yard: Yard) -> None:
+    one, other = await yard.pair()
+    ann = await yard.socket(one, "ann")
+    await ann.say(t="join", room="lobby")
+    await ann.say(t="send", id="1", to="user:ann", body="unacked")
+    await ann.hear("msg")
+    async with beside(one.drain(5.0), name="drain") as drain:
+        assert (await ann.hear("bye"))["to"] == [url_of(other)]
+        assert await ann.closed() == 1012
+        await drain
+    again = await yard.socket(other, "ann")
+    assert (await again.hear("msg"))["body"] == "unacked"
+    assert await one.messages.streams() == []

@@ -115,12 +115,30 @@ async def test_a_handed_over_stream_goes_on_elsewhere(tmp_path: Path) -> None:
     await old.append([entry("late")])
     for _ in range(2):  # the answer to the first was lost
         await new.adopt(ANN, exported.entries, exported.ids)
-    await old.forget(ANN, exported)
+    assert not await old.forget(ANN, exported)
     assert await ids_of(new, ANN) == ["b", "c"]
+    assert await ids_of(old, ANN) == ["late"]
+    while await old.streams():
+        exported = await old.export(ANN)
+        await new.adopt(ANN, exported.entries, exported.ids)
+        await old.forget(ANN, exported)
+    assert await ids_of(new, ANN) == ["b", "c", "late"]
     assert not (await new.append([entry("a")]))[0].fresh
-    assert (await old.streams(), await ids_of(old, ANN)) == ([ANN], ["late"])
-    await old.forget(ANN, await old.export(ANN))
-    assert await old.streams() == []
+    await old.close()
+    await new.close()
+
+
+async def test_a_long_stream_is_handed_over_in_parts_and_in_order(tmp_path: Path) -> None:
+    old, new = SqliteLog(tmp_path / "old.db", fsync="never"), SqliteLog(tmp_path / "new.db", fsync="never")
+    await old.append([entry(str(number), LOBBY) for number in range(180)])
+    parts = 0
+    while await old.streams():
+        exported = await old.export(LOBBY)
+        await new.adopt(LOBBY, exported.entries, exported.ids)
+        await old.forget(LOBBY, exported)
+        parts += 1
+    assert parts > 1
+    assert await ids_of(new, LOBBY) == [str(number) for number in range(180)]
     await old.close()
     await new.close()
 
