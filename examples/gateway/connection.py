@@ -7,12 +7,15 @@ import logging
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from examples.gateway import protocol
+from examples.gateway.courier import Courier
 from examples.gateway.errors import BadFrame
+from examples.gateway.hub import Hub
 from examples.gateway.peering import Session
 from examples.gateway.protocol import (
     MAILBOX,
@@ -30,6 +33,7 @@ from examples.gateway.protocol import (
     Leave,
     Rejected,
     Send,
+    Welcome,
     Who,
     check_name,
     check_send,
@@ -37,9 +41,6 @@ from examples.gateway.protocol import (
     encode,
 )
 from examples.gateway.wire import PING, close_frame, text_frame
-
-if TYPE_CHECKING:
-    from examples.gateway.reception import Reception
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +61,35 @@ _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 _NOBODY: Final = Session("", "", 0)
 
 
+class Host(Protocol):
+    """What a connection knows of the reception that took it in."""
+
+    hub: Hub
+    courier: Courier
+
+    def arrived(self, connection: Connection) -> None:
+        """Count a connection in."""
+
+    def register(self, connection: Connection, hello: Hello) -> Welcome | None:
+        """Begin a session; None if the token isn't the user's."""
+
+    def leaving(self, connection: Connection) -> None:
+        """End the session of a connection that is being closed."""
+
+    def gone(self, connection: Connection) -> None:
+        """Count a connection out."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something after a while."""
+
+
 class Connection(WSListener):
     """A client, from its first byte to its last. Times are monotonic.
 
     `paused` while more than `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
     """
 
-    def __init__(self, reception: Reception) -> None:
+    def __init__(self, reception: Host) -> None:
         self.session = _NOBODY
         self.paused = False
         self.closing = False
