@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
-BENCHES ?= snapshot latency idle join routing election
+BENCHES ?= snapshot latency idle join routing election drain
 SECONDS ?= 180
 PORT ?= 0
 

@@ -3,6 +3,7 @@
     python -m bench.peers watch URL            say when each event arrived
     python -m bench.peers idle URL [MODULES]   hold a watch that brings nothing; MODULES are imported too
     python -m bench.peers join URL FIRST COUNT TOTAL
+    python -m bench.peers serve                answer every GET /v1/route with the same document
 
 Imports nothing of clusterd.
 """
@@ -20,11 +21,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from bench.cues import cue, memory, say
 
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 _TTL = 10
+_NODE = {"id": "gw-00001", "address": "10.0.0.1:8080", "zone": "az-1", "endpoints": {"ws": "wss://gw-1.example.com/ws"}}
 
 
 def text(data: bytes) -> str:
@@ -112,6 +115,22 @@ def decoded(kv: dict[str, str]) -> Any:
     return json.loads(base64.b64decode(kv["value"]))
 
 
+async def serve() -> None:
+    async def route(request: web.Request) -> web.Response:
+        return web.json_response({"key": request.query["key"], "owner": _NODE, "nodes": [_NODE] * 3})
+
+    app = web.Application()
+    app.router.add_get("/v1/route", route)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    say("ready")
+    say(site.port)
+    await cue()
+    await runner.cleanup()
+
+
 async def renew(session: aiohttp.ClientSession, url: str, lease: str) -> None:
     while True:
         await asyncio.sleep(_TTL / 3)
@@ -120,4 +139,4 @@ async def renew(session: aiohttp.ClientSession, url: str, lease: str) -> None:
 
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
-    asyncio.run({"watch": watch, "idle": idle, "join": join}[kind](*arguments))
+    asyncio.run({"watch": watch, "idle": idle, "join": join, "serve": serve}[kind](*arguments))

@@ -25,7 +25,7 @@ from clusterd.keys import Keyspace
 from clusterd.mirror import Mirror
 from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
 from clusterd.registration import Registration
-from clusterd.session import Session
+from clusterd.session import Session, SessionState
 from clusterd.status import DrainProgress
 from clusterd.topology import EMPTY, Topology
 from clusterd.version import __version__
@@ -189,6 +189,16 @@ class Agent:
         self._handler = handler
         return handler
 
+    def off_drain(self, handler: Handler) -> None:
+        """Have `handler` not called any more, if it is still the one; a call of it that runs is not ended by that."""
+        if self._handler == handler:
+            self._handler = None
+
+    @property
+    def draining(self) -> DrainProgress | None:
+        """How the drain of this node goes, whoever asked for it; None while there is none."""
+        return self._drains.progress() if self._drains else None
+
     async def drain(
         self,
         *,
@@ -206,6 +216,29 @@ class Agent:
         """
         drains = self._running(self._drains)
         return await drains.shut_down(deadline=deadline, rate=rate, over=over, settle=settle, reason=reason)
+
+    def start_drain(
+        self,
+        *,
+        deadline: float = 30.0,
+        rate: float | None = None,
+        over: float | None = None,
+        settle: float = 0.3,
+        reason: str = "shutdown",
+    ) -> DrainProgress:
+        """Begin what `drain` does, without waiting for it: `draining` tells how it goes, `undrain` takes it back.
+
+        A further call gives it new terms, and `drain` waits for it. Raises `UsageError`.
+        """
+        drains = self._running(self._drains)
+        return drains.begin_shutdown(deadline=deadline, rate=rate, over=over, settle=settle, reason=reason)
+
+    def undrain(self) -> bool:
+        """Take back what `start_drain` began, and return whether there was such a drain.
+
+        The node is then what its gateway and the operators want it to be. Raises `Conflict` once `drain` was called.
+        """
+        return self._running(self._drains).cancel_shutdown()
 
     def election(
         self, name: str, *, value: str | bytes | None = None, ttl: int | None = None, settle: float = DEFAULT_SETTLE
@@ -295,6 +328,7 @@ class Agent:
             place_state=place,
             placed_state=lambda: registration.placed.state if registration.placed else None,
             lease=lambda: registration.lease_id,
+            certain=lambda: self.session.state is not SessionState.LOST,
             topology=lambda: mirror.topology,
             leading=lambda: desk.standing,
             stall_after=self._stall_after,

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+_AT_A_TIME = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -129,6 +131,23 @@ class Signal:
             await waiter
         finally:
             self._waiters.discard(waiter)
+
+
+class Crowd(Signal):
+    """A signal that many wait for: they are woken some at a time, so that the loop gets to other things in between."""
+
+    def fire(self) -> None:
+        """Wake all current waiters, in the next turns of the loop."""
+        waiting, self._waiters = list(self._waiters), set()
+        self._wake(waiting)
+
+    def _wake(self, waiting: list[asyncio.Future[None]]) -> None:
+        for waiter in waiting[-_AT_A_TIME:]:
+            if not waiter.done():
+                waiter.set_result(None)
+        del waiting[-_AT_A_TIME:]
+        if waiting:
+            asyncio.get_running_loop().call_soon(self._wake, waiting)
 
 
 class Patience:

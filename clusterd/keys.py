@@ -98,6 +98,11 @@ class Keyspace:
         """The prefix of all locks."""
         return self._key("locks/")
 
+    @property
+    def probes(self) -> bytes:
+        """The prefix of what `clusterctl doctor` writes."""
+        return self._key("doctor/")
+
     def election(self, name: str) -> bytes:
         """The key of one election; its candidates' keys are below, each that and "/" and a lease id in hex."""
         return self.elections + check_office_name(name).encode()
@@ -141,7 +146,7 @@ class Keyspace:
 
     def probe(self, name: str) -> bytes:
         """The key that `clusterctl doctor` writes and deletes again, to see that writing works."""
-        return self._key("doctor/" + name)
+        return self.probes + name.encode()
 
     def _key(self, rest: str) -> bytes:
         return (self.prefix + rest).encode()

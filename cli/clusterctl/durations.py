@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import re
 
-from clusterd.errors import UsageError
+from clusterd.durations import parse_duration
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+__all__ = ["brief", "humanize", "milliseconds", "parse_duration", "parse_span"]
+
+_ZERO = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h|d)?")
 _STEPS = ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s"))
 
 
-def parse_duration(text: str, name: str) -> float:
-    """Return the seconds of `5`, `5s`, `500ms`, `2m` or `1h`; raises `UsageError` naming the setting `name`."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{name} {text!r} is not a duration: give it like 5s, 500ms or 2m")
-    seconds = float(match[1]) * _SECONDS[match[2] or "s"]
-    if seconds <= 0:
-        raise UsageError(f"{name} {text!r} is out of range: it must be more than 0")
-    return seconds
+def parse_span(text: str, name: str) -> float:
+    """Return the seconds of a duration that may be nothing: `0`, `10s`; raises `UsageError` naming the setting."""
+    return 0.0 if _ZERO.fullmatch(text.strip()) else parse_duration(text, name)
 
 
 def humanize(seconds: float) -> str:

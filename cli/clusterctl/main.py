@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Sequence
 
 import click
 
+from clusterctl.auth import auth
 from clusterctl.completion import completion
 from clusterctl.demo import demo
 from clusterctl.doctor import doctor
@@ -22,6 +24,7 @@ from clusterctl.screen import say
 from clusterctl.slots import slots
 from clusterctl.watch import watch
 from clusterd.errors import ClusterdError
+from clusterd.escape import printable_lines
 from clusterd.version import __version__
 
 _INTERRUPTED = 130
@@ -41,7 +44,7 @@ def cli() -> None:
 _COMMANDS = (
     *(nodes, node, route, slots, leader),
     *(drain, undrain, cordon, uncordon, history),
-    *(watch, doctor, demo, completion),
+    *(watch, doctor, auth, demo, completion),
 )
 for command in _COMMANDS:
     cli.add_command(command)
@@ -52,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return cli.main(list(arguments), prog_name="clusterctl", standalone_mode=False) or 0
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except click.Abort:
         return _INTERRUPTED
@@ -71,8 +74,15 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def _show(error: click.ClickException) -> None:
+    """Show what click has to say; it repeats what the command line holds."""
+    words = io.StringIO()
+    error.show(words)
+    sys.stderr.write(printable_lines(words.getvalue()))
+
+
 def _internal_error(error: Exception, *, debug: bool) -> int:
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(printable_lines("".join(traceback.format_exception(error))))
     say(f"internal error: {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)"))
     return ClusterdError.exit_code

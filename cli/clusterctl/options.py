@@ -11,6 +11,7 @@ import click
 
 from clusterctl.screen import Screen, person_to_ask
 from clusterctl.settings import Layers, Settings, resolve
+from clusterd.sidecar.logs import TextFormatter
 
 _GIVEN = "clusterctl.options"
 _log = logging.getLogger("clusterd")
@@ -42,7 +43,11 @@ def _global_options() -> list[click.Parameter]:
         ),
         _option("--password-file", "FILE", "File whose first line is the user's password."),
         _option("--prefix", "PREFIX", "What all keys of the fleet start with.  [default: /]"),
-        _option("--timeout", "DURATION", "How long one call to etcd may take.  [default: 5s]"),
+        _option(
+            "--timeout",
+            "DURATION",
+            "How long one call to etcd may take. (After `drain`, how long to wait for it.)  [default: 5s]",
+        ),
         _flag("--no-color", "No colours at a terminal."),
         _flag("--debug", "Show log and tracebacks on stderr."),
     ]
@@ -86,6 +91,16 @@ class Group(click.Group):
         return result
 
 
+class Subgroup(Group):
+    """A command with commands of its own; its help doesn't repeat the global options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            if isinstance(param, click.Option):
+                param.hidden = True
+
+
 def current_layers(ctx: click.Context | None = None) -> Layers:
     """Return the options given so far, and the environment."""
     ctx = ctx or click.get_current_context()
@@ -107,7 +122,9 @@ def _set_up_logging() -> None:
     debug = current_layers().switch("debug")
     _log.setLevel(logging.DEBUG if debug else logging.NOTSET)
     if debug:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(TextFormatter())
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
     else:
         _log.addHandler(logging.NullHandler())
 

@@ -123,17 +123,18 @@ def _password(layers: Layers, inline: str | None) -> str | None:
     `inline` is from the layer that named the user, so that one user never gets another's password.
     """
     if "password_file" in layers.flags:
-        return _read_password(layers.flags["password_file"])
+        return read_password(layers.flags["password_file"])
     if inline is not None:
         return inline
     if "password" in layers.own:
         return layers.own["password"]
     if "password_file" in layers.own:
-        return _read_password(layers.own["password_file"])
+        return read_password(layers.own["password_file"])
     return layers.etcdctl.get("password")
 
 
-def _read_password(path: str) -> str:
+def read_password(path: str) -> str:
+    """Return the first line of a password file. Raises `UsageError` where it can't be read, or is empty."""
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:

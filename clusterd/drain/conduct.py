@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -12,10 +13,10 @@ from clusterd.aio import Backoff, beside
 from clusterd.drain.course import Course, Sight, Terms
 from clusterd.drain.drain import Drain
 from clusterd.drain.evacuation import Evacuation
-from clusterd.drain.intent import Intent, format_time, make_cordon
+from clusterd.drain.intent import Intent, format_time, make_cordon, parse_time
 from clusterd.drain.operator import IntentView, withdraw_intent
 from clusterd.drain.permits import PermitKeeper
-from clusterd.drain.site import Site
+from clusterd.drain.site import Happening, Site
 from clusterd.errors import IntentConflict
 from clusterd.etcd.errors import EtcdError
 from clusterd.history import HistoryEntry
@@ -25,6 +26,7 @@ from clusterd.status import DrainProgress, Phase
 log = logging.getLogger(__name__)
 
 _TICK = 0.1
+_PAUSE_SECONDS = 1.0  # between two looks: more than that, and this process stood still
 _SHUTDOWN_PATIENCE = 0.4  # seconds that a process which is about to end waits for etcd to know of it
 _STATES = {Phase.DRAINING: NodeState.DRAINING, Phase.DRAINED: NodeState.DRAINED}
 
@@ -39,6 +41,8 @@ class Conduct:
         self.intent = intent
         self.since = format_time(datetime.now(UTC))
         self._site = site
+        self._resumed = site.placed_state() is None  # the intent was there first: another instance may have told of it
+        self._stepped = time.monotonic()
         self._permits = permits
         self.course = Course(self._terms(), time.monotonic())
         self.drain = Drain(intent, self.course.terms.deadline, lambda: site.sessions.count)
@@ -62,8 +66,9 @@ class Conduct:
             async with beside(self._evacuation.run(), name=f"clusterd evacuation of {self._site.node().id}"):
                 # What was withdrawn may wake once more before it is cancelled: the node's state isn't its affair then.
                 while not (self.course.given_up or self.drain.cancelled.is_set()):
-                    self._step()
-                    await asyncio.sleep(_TICK)
+                    if not await self._look_up_after_a_pause():
+                        self._step()
+                        await asyncio.sleep(_TICK)
                 self._evacuation.allow(False)
                 self.drain.cancel()
                 if self.course.given_up:
@@ -90,6 +95,22 @@ class Conduct:
             kept=course.kept,
             aborted=course.given_up,
         )
+
+    async def _look_up_after_a_pause(self) -> bool:
+        """Ask what is wanted by now, if this process stood still: the deadline may be long past, the intent long gone.
+
+        Returns whether it did, and so may have been taken back. What etcd doesn't answer within a moment is left.
+        """
+        paused = time.monotonic() - self._stepped > _PAUSE_SECONDS and self._permits is not None
+        if paused:
+            self._evacuation.allow(self.course.may_move and self._permitted())
+            with contextlib.suppress(EtcdError):
+                await self._site.orders.look()
+        self._stepped = time.monotonic()
+        return paused
+
+    def _permitted(self) -> bool:
+        return self._permits is None or self._permits.granted
 
     def _step(self) -> None:
         course = self.course
@@ -129,17 +150,17 @@ class Conduct:
         """Put into the history what became of the drain."""
         course, intent = self.course, self.intent
         log.info("drain by %s: %s, %d sessions moved, %s left", intent.by, what, course.moved, course.left)
-        self._site.happened.append(
-            HistoryEntry(
-                at=format_time(datetime.now(UTC)),
-                what=what,
-                node=self._site.node().id,
-                by=intent.by,
-                reason=intent.reason,
-                intent=intent.id if self._permits else "",
-                details=f"{course.moved} sessions moved, {course.left if course.left is not None else '?'} left",
-            )
+        entry = HistoryEntry(
+            at=format_time(datetime.now(UTC)),
+            what=what,
+            node=self._site.node().id,
+            by=intent.by,
+            reason=intent.reason,
+            intent=intent.id if self._permits else "",
+            details=f"{course.moved} sessions moved, {course.left if course.left is not None else '?'} left",
         )
+        since = parse_time(intent.at, "at") if self._resumed and self._permits else None
+        self._site.happened.append(Happening(entry, since))
 
     def _sight(self) -> Sight:
         placed = self._site.placed_state()
@@ -147,7 +168,7 @@ class Conduct:
             sessions=self.drain.sessions(),
             cordoned=placed is not None and placed is not NodeState.ACTIVE,
             leading=self._site.leading(),
-            permitted=self._permits is None or self._permits.granted,
+            permitted=self._permitted(),
             permit_needs=self._permits.needs if self._permits else "",
             hindrance=self._evacuation.hindrance,
             handler=self._evacuation.activity,
@@ -165,7 +186,10 @@ class Conduct:
         )
 
     async def _withdraw(self) -> None:
-        """Take the intent back, as its operator asked for at the deadline; the node is then what it was before."""
+        """Take the intent back, as its operator asked for at the deadline; the node is then what it was before.
+
+        That and the news of it are one transaction: who waits never sees the intent gone without learning why.
+        """
         orders, backoff = self._site.orders, Backoff(0.1, 3.0)
         cordon = None
         if self.intent.was is NodeState.CORDONED:
@@ -173,7 +197,8 @@ class Conduct:
         while orders.intent is not None and orders.intent.id == self.intent.id:
             view = IntentView(self._site.node().id, orders.intent, orders.revision, orders.key)
             try:
-                await withdraw_intent(self._site.client, self._site.keyspace, view, cordon=cordon)
+                if news := self._site.report():
+                    await withdraw_intent(self._site.client, self._site.keyspace, view, cordon=cordon, also=news)
             except (IntentConflict, EtcdError) as error:
                 log.warning("drain: given up, but its intent is not withdrawn yet: %s", error)
             await asyncio.sleep(backoff.next())

@@ -7,12 +7,15 @@ import logging
 import time
 from datetime import UTC, datetime
 
+import msgspec
+
 from clusterd.aio import Signal, beside, run_together
 from clusterd.drain.conduct import Conduct
 from clusterd.drain.intent import Intent, OnDeadline, make_drain
 from clusterd.drain.permits import PermitKeeper
 from clusterd.drain.publishing import Publisher
 from clusterd.drain.site import Site
+from clusterd.errors import Conflict
 from clusterd.node import NodeState
 from clusterd.status import DrainProgress, Phase
 
@@ -32,9 +35,11 @@ class DrainController:
         self._site = site
         self._permits = PermitKeeper(site)
         self._publisher = Publisher(site, self.progress)
+        site.report = self._publisher.as_operation
         self._conduct: Conduct | None = None
         self._last: DrainProgress | None = None
         self._ending = False
+        self._final = False
         self._changed = Signal()
         site.orders.on_change = self._follow
 
@@ -73,13 +78,12 @@ class DrainController:
         """Publish the node's figures now. Raises `EtcdError`."""
         await self._publisher.publish()
 
-    async def shut_down(
+    def begin_shutdown(
         self, *, deadline: float, rate: float | None, over: float | None, settle: float, reason: str
     ) -> DrainProgress:
-        """Drain for the end of the process, in `deadline` seconds at the most, and return how that went.
+        """Begin to drain for the end of the process, or go on at these terms; `deadline` is in seconds from now.
 
-        Then what is left is forced, and a moment given to that. Where there is no session, and no handler of a gateway
-        that could have some, nothing is done: the fleet need not hear of it twice. Raises `UsageError`.
+        It goes before any intent, until it is taken back. Raises `UsageError`.
         """
         intent = make_drain(
             by=self._site.node().id,
@@ -91,15 +95,47 @@ class DrainController:
             over=over,
             settle=settle,
         )
+        conduct = self._conduct if self._ending else None
+        if conduct is None:
+            conduct = Conduct(self._site, intent, None)
+            self._ending = True
+            self._become(conduct)
+        else:
+            conduct.take_terms(msgspec.structs.replace(intent, id=conduct.intent.id))
+        return conduct.progress()
+
+    def cancel_shutdown(self) -> bool:
+        """Take a drain for the end of the process back, and return whether there was one: intents count again.
+
+        Raises `Conflict` once the process is ending.
+        """
+        if self._final:
+            raise Conflict("the process is ending: its drain can't be taken back any more")
+        conduct, was_ending, self._ending = self._conduct, self._ending, False
+        if was_ending and conduct is not None:
+            if conduct.course.at_start:
+                conduct.tell("undrained")
+            self._become(None)
+            self._follow()
+        return was_ending
+
+    async def shut_down(
+        self, *, deadline: float, rate: float | None, over: float | None, settle: float, reason: str
+    ) -> DrainProgress:
+        """Drain for the end of the process, in `deadline` seconds at the most, and return how that went.
+
+        Then what is left is forced, and a moment given to that. Where there is no session, and no handler of a gateway
+        that could have some, nothing is done: the fleet need not hear of it twice. Raises `UsageError`.
+        """
+        self._final = True
         if self._site.sessions.count == 0 and self._site.handler() is None:
             return DrainProgress(phase=Phase.DRAINED, at_start=0, left=0)
         until = time.monotonic() + deadline + _LEAVE_SECONDS
-        conduct = Conduct(self._site, intent, None)
-        self._ending = True
-        self._become(conduct)
-        while conduct.course.phase is not Phase.DRAINED and time.monotonic() < until:  # noqa: ASYNC110 - by the clock
+        progress = self.begin_shutdown(deadline=deadline, rate=rate, over=over, settle=settle, reason=reason)
+        while progress.phase is not Phase.DRAINED and time.monotonic() < until:
             await asyncio.sleep(0.05)
-        return conduct.progress()
+            progress = self.progress() or progress
+        return progress
 
     def _follow(self) -> None:
         """Take note of the intent in force: called as soon as it is known, before the node's record is put."""
@@ -127,7 +163,10 @@ class DrainController:
         before, self._conduct, self._last = self._conduct, conduct, last
         if before is not None:
             before.drain.cancel()
-        self._permits.release()
+        if before is not None and conduct is not None:
+            conduct.course.blocked_by = "the drain before: its handler has been cancelled and has not ended yet"
+        if not self._ending:  # a process that ends keeps the permit it has: it goes with its lease
+            self._permits.release()
         self._site.place_state(self.state)
         self._changed.fire()
 

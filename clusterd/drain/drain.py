@@ -43,6 +43,8 @@ class Drain:
         self._changed = Signal()
         self._source: Callable[[], Iterable[object]] | None = None
         self._pacer: Pacer | None = None
+        self._rate: float | None = None
+        self._over: float | None = None
         self.take_terms(intent, deadline)
 
     def __repr__(self) -> str:
@@ -85,8 +87,10 @@ class Drain:
 
     def take_terms(self, intent: Intent, deadline: float) -> None:
         """Go on at these terms; for the agent."""
-        self._rate, self._over, self._deadline = intent.rate, intent.over, deadline
-        self._pacer = None
+        pace, self._deadline = (intent.rate, intent.over), deadline
+        if pace != (self._rate, self._over):  # what is to go over a time doesn't start over for another reason
+            self._rate, self._over = pace
+            self._pacer = None
         self._changed.fire()
 
     def force(self) -> None:

@@ -47,7 +47,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     3339. The pace is `rate` in sessions a second, or `over` in seconds for all; with neither, as fast as the gateway
     goes. `settle` is the seconds between leaving the slots and the first move, and for which there must be no sessions
     at the end. `max_unavailable` and `min_active` are limits like `1` or `25%`. `cohort` is shared by the nodes drained
-    together, `cohort_size` in number. `was` is the state before, `active` or `cordoned`, which an abort restores.
+    together, `cohort_size` in number; `order` is a node's turn among them, from 0, and the first one is `placing` until
+    all of them are placed. `was` is the state before, `active` or `cordoned`, which an abort restores.
     """
 
     id: str
@@ -65,6 +66,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     min_active: str | None = None
     cohort: str = ""
     cohort_size: int = 1
+    order: int = 0
+    placing: bool = False
     was: NodeState = NodeState.ACTIVE
 
     @property
@@ -123,7 +126,8 @@ def make_drain(
 ) -> Intent:
     """Return the intent to drain a node, `deadline` in seconds from `now`; `terms` are other fields of `Intent`.
 
-    For several nodes give each its own, with the same `cohort` and their number as `cohort_size`. Raises `UsageError`.
+    For several nodes give each its own, with the same `cohort`, their number as `cohort_size`, and their turn as
+    `order`. Raises `UsageError`.
     """
     return check_intent(
         Intent(
@@ -155,6 +159,8 @@ def check_intent(intent: Intent) -> Intent:
         raise UsageError(f"the state before, {intent.was}, is not one that can be restored")
     if intent.cohort_size < 1:
         raise UsageError(f"cohort_size {intent.cohort_size} is out of range: give 1 or more")
+    if intent.order < 0:
+        raise UsageError(f"order {intent.order} is out of range: give 0 or more")
     parse_time(intent.at, "at")
     _check_terms(intent)
     return intent

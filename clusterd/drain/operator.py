@@ -6,12 +6,14 @@ operators at once, the second gets `IntentConflict`, which names the first.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import getpass
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +21,7 @@ from clusterd.drain.intent import Intent, IntentKind, decode_intent, encode_inte
 from clusterd.errors import IntentConflict
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
+from clusterd.etcd.errors import EtcdError
 from clusterd.etcd.messages import KeyValue, TxnReply
 from clusterd.keys import Keyspace, range_end
 from clusterd.node import NodeState
@@ -26,6 +29,8 @@ from clusterd.status import NodeStatus, decode_status
 
 # etcd takes at most 128 operations in a transaction, unless told otherwise.
 _PER_TXN = 100
+_TAKE_BACK_SECONDS = 5.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +81,17 @@ async def place_intents(
 
     `known` are the intents that the operator saw there, and means to replace: a drain after a cordon says in `was` what
     it found (`intent_after`). Raises `IntentConflict` where another one is in force, `UsageError` for what may not be
-    written, `EtcdError`.
+    written, `EtcdError`. Then, and where the caller is cancelled, what was placed is taken back within a few seconds.
+
+    Where drains don't fit into one transaction the first of them is `placing` until the last one is there, and their
+    nodes wait: if this process dies halfway, none of them moves a session.
     """
     before = {node: (known or {}).get(node, IntentView(node)) for node in intents}
-    placed: list[IntentView] = []
-    for chunk in _chunks(list(intents)):
-        try:
-            placed += await _place(client, keyspace, {node: intents[node] for node in chunk}, before)
-        except IntentConflict:
-            await _take_back(client, keyspace, placed, before)
-            raise
-    return placed
+    try:
+        return await _place_all(client, keyspace, intents, before)
+    except (EtcdError, IntentConflict, asyncio.CancelledError):
+        await _take_back(client, keyspace, intents, before)
+        raise
 
 
 def intent_after(view: IntentView, intent: Intent) -> Intent:
@@ -113,20 +118,37 @@ async def change_intent(client: Client, keyspace: Keyspace, view: IntentView, **
 
 
 async def withdraw_intent(
-    client: Client, keyspace: Keyspace, view: IntentView, *, cordon: Intent | None = None
+    client: Client, keyspace: Keyspace, view: IntentView, *, cordon: Intent | None = None, also: Sequence[ops.Op] = ()
 ) -> IntentView:
     """Withdraw an intent, so that the node is active again; with `cordon`, put that in its place.
 
-    Also withdraws a value that isn't an intent. Raises `IntentConflict` if it isn't what was seen any more,
-    `EtcdError`.
+    Also withdraws a value that isn't an intent. `also` are operations of the same transaction. Raises `IntentConflict`
+    if it isn't what was seen any more, `EtcdError`.
     """
-    if cordon is not None:
-        return (await place_intents(client, keyspace, {view.node: cordon}, {view.node: view}))[0]
     key = view.key or keyspace.intent(view.node)
-    reply = await client.txn([ops.mod_revision_is(key, view.revision)], [ops.delete(key)], [ops.get(key)])
+    instead = ops.delete(key) if cordon is None else ops.put(key, encode_intent(cordon))
+    reply = await client.txn([ops.mod_revision_is(key, view.revision)], [instead, *also], [ops.get(key)])
+    after = IntentView(view.node) if cordon is None else IntentView(view.node, cordon, reply.header.revision, key)
+    found = after if reply.succeeded else _view(view.node, reply.found())
+    if found.intent != after.intent or found.unreadable:  # the same is our own write, whose answer was lost
+        raise _conflict(found)
+    return found
+
+
+async def prune_intent(client: Client, keyspace: Keyspace, view: IntentView) -> None:
+    """Drop the intent of a node that is gone, if it still is, and the intent still the one that was seen.
+
+    Raises `IntentConflict` if not, `EtcdError`.
+    """
+    key, node = view.key, keyspace.nodes + view.key[len(keyspace.intents) :]
+    absent = ops.mod_revision_is(node, 0)
+    reply = await client.txn(
+        [ops.mod_revision_is(key, view.revision), absent], [ops.delete(key)], [ops.get(key), ops.get(node)]
+    )
     if not reply.succeeded and (found := reply.found()) is not None:
+        if reply.found(1) is not None:
+            raise IntentConflict(f"node {view.node} is back: its intent stays")
         raise _conflict(_view(view.node, found))
-    return IntentView(view.node)
 
 
 async def find_orphans(client: Client, keyspace: Keyspace, *, older_than: float, now: datetime) -> list[IntentView]:
@@ -156,6 +178,23 @@ async def read_statuses(client: Client, keyspace: Keyspace, nodes: Iterable[str]
     return found
 
 
+async def _place_all(
+    client: Client, keyspace: Keyspace, intents: Mapping[str, Intent], before: Mapping[str, IntentView]
+) -> list[IntentView]:
+    chunks = list(_chunks(list(intents)))
+    parts = [{node: intents[node] for node in chunk} for chunk in chunks]
+    if len(parts) <= 1 or not all(intent.drains for intent in intents.values()):
+        return [view for part in parts for view in await _place(client, keyspace, part, before)]
+    first = next(iter(intents))
+    parts[0] = {**parts[0], first: msgspec.structs.replace(intents[first], placing=True)}
+    placed: dict[str, IntentView] = {}
+    for part in parts[:-1]:
+        placed |= {view.node: view for view in await _place(client, keyspace, part, before)}
+    last = {**parts[-1], first: intents[first]}
+    placed |= {view.node: view for view in await _place(client, keyspace, last, {**before, first: placed[first]})}
+    return list(placed.values())
+
+
 async def _place(
     client: Client, keyspace: Keyspace, intents: Mapping[str, Intent], before: Mapping[str, IntentView]
 ) -> list[IntentView]:
@@ -180,13 +219,29 @@ def _resolve(reply: TxnReply, intents: Mapping[str, Intent], before: Mapping[str
 
 
 async def _take_back(
-    client: Client, keyspace: Keyspace, placed: list[IntentView], before: Mapping[str, IntentView]
+    client: Client, keyspace: Keyspace, intents: Mapping[str, Intent], before: Mapping[str, IntentView]
 ) -> None:
-    """Restore what was there before a part was placed, where nobody has touched it since."""
-    for view in placed:
-        key, old = keyspace.intent(view.node), before[view.node].intent
-        restore = ops.delete(key) if old is None else ops.put(key, encode_intent(old))
-        await client.txn([ops.mod_revision_is(key, view.revision)], [restore], [])
+    """Restore what was there before, wherever our intents are, the last ones first; gives up after a few seconds."""
+    with contextlib.suppress(EtcdError, TimeoutError):
+        async with asyncio.timeout(_TAKE_BACK_SECONDS):
+            views = {view.node: view for view in await list_intents(client, keyspace)}
+            there = [(views[node], intent) for node, intent in intents.items() if node in views]
+            ours = [view for view, intent in reversed(there) if _is(view.intent, intent)]
+            for chunk in _chunks(ours):
+                if not await _restore(client, chunk, before):
+                    for view in chunk:  # somebody has touched one of them
+                        await _restore(client, [view], before)
+
+
+async def _restore(client: Client, views: Sequence[IntentView], before: Mapping[str, IntentView]) -> bool:
+    olds = {view.key: before[view.node].intent for view in views}
+    restore = [ops.delete(key) if old is None else ops.put(key, encode_intent(old)) for key, old in olds.items()]
+    reply = await client.txn([ops.mod_revision_is(view.key, view.revision) for view in views], restore, [])
+    return reply.succeeded
+
+
+def _is(found: Intent | None, ours: Intent) -> bool:
+    return found is not None and found in (ours, msgspec.structs.replace(ours, placing=True))
 
 
 def _conflict(view: IntentView) -> IntentConflict:
@@ -208,5 +263,5 @@ def _age(intent: Intent, now: datetime) -> float:
     return (now - parse_time(intent.at, "at")) / timedelta(seconds=1)
 
 
-def _chunks(nodes: list[str]) -> Iterator[list[str]]:
-    return (nodes[start : start + _PER_TXN] for start in range(0, len(nodes), _PER_TXN))
+def _chunks(items: list[T]) -> Iterator[list[T]]:
+    return (items[start : start + _PER_TXN] for start in range(0, len(items), _PER_TXN))

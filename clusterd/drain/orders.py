@@ -57,7 +57,7 @@ class Orders:
         backoff, last = Backoff(0.1, min(max(self._ttl / 6, 0.2), 3.0)), None
         while True:
             try:
-                await self._look()
+                await self.look()
                 async with self._client.watch(self.key, None, start_revision=self._seen_at + 1) as watch:
                     backoff.reset()
                     last = None
@@ -67,8 +67,8 @@ class Orders:
                 last = error
             await asyncio.sleep(backoff.next())
 
-    async def _look(self) -> None:
-        """Read the key; what somebody else has read meanwhile is newer."""
+    async def look(self) -> None:
+        """Read the key; what somebody else has read meanwhile is newer. Raises `EtcdError`."""
         readings = self._readings
         reply = await self._client.range(self.key, timeout=self._patience)
         if readings == self._readings:
@@ -91,6 +91,6 @@ class Orders:
 
     async def _probe(self, watch: Watch) -> None:
         known = self.revision
-        await self._look()
+        await self.look()
         if self.revision != known:
             raise Unavailable(f"{watch.endpoint}: the watch of the intent does not deliver what etcd has")

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 import msgspec
 
 from clusterd.drain.intent import format_time
-from clusterd.drain.site import Site
-from clusterd.etcd.errors import EtcdError
+from clusterd.drain.site import Happening, Site
+from clusterd.etcd import ops
+from clusterd.etcd.errors import EtcdError, PermissionDenied
 from clusterd.etcd.lease import call_seconds
-from clusterd.history import record_history
+from clusterd.etcd.ops import Op
+from clusterd.history import is_told, new_name, write_entries
 from clusterd.status import DrainProgress, NodeStatus, encode_status
 
 log = logging.getLogger(__name__)
@@ -52,22 +54,39 @@ class Publisher:
 
     async def publish(self) -> None:
         """Publish now. Raises `EtcdError`."""
+        status, lease, operations = self._status(), self._site.lease(), self.as_operation()
+        if status is None or not operations:
+            return
+        await self._site.client.txn([], operations, [], timeout=self._patience)
+        self._published, self._since_last = (status, lease), 0.0
+
+    def as_operation(self) -> list[Op]:
+        """Return what publishes the node's figures as they are now; nothing without a lease for them."""
         status, lease = self._status(), self._site.lease()
         if status is None or not lease:
-            return
+            return []
         key = self._site.keyspace.node_status(self._site.node().id)
         dated = msgspec.structs.replace(status, at=format_time(datetime.now(UTC)))
-        await self._site.client.put(key, encode_status(dated), lease=lease, timeout=self._patience)
-        self._published, self._since_last = (status, lease), 0.0
+        return [ops.put(key, encode_status(dated), lease=lease)]
 
     async def record(self) -> None:
         """Write what happened into the history. Raises `EtcdError`: then it is tried again with the next."""
         happened = self._site.happened
-        entries = tuple(happened)
-        if entries:
-            await record_history(self._site.client, self._site.keyspace, *entries)
-            for _ in entries:
+        while happened:
+            first = happened[0]
+            first.name = first.name or new_name()
+            if not await self._told_before(first):
+                await write_entries(self._site.client, self._site.keyspace, {first.name: first.entry})
+            if happened and happened[0] is first:  # it may have made room for newer ones meanwhile
                 happened.popleft()
+
+    async def _told_before(self, happening: Happening) -> bool:
+        if happening.unless_since is None:
+            return False
+        try:
+            return await is_told(self._site.client, self._site.keyspace, happening.entry, happening.unless_since)
+        except PermissionDenied:
+            return False
 
     async def close(self) -> None:
         """Write what happened last, if etcd answers within a moment."""

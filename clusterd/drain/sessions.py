@@ -51,6 +51,10 @@ class Sessions:
             raise UsageError(f"sessions {count!r} can't be a count: give a whole number, 0 or more")
         self._count, self._counter = count, None
 
+    def forget(self) -> None:
+        """Take back what was counted: nobody knows the number now."""
+        self._count = self._counter = None
+
     def count_with(self, counter: Callable[[], int]) -> None:
         """Ask `counter` for the number from now on; it is called often, and must not block."""
         self._counter = counter

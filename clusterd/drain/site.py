@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from clusterd.drain.evacuation import Handler
 from clusterd.drain.orders import Orders
 from clusterd.drain.sessions import Sessions
 from clusterd.etcd.client import Client
+from clusterd.etcd.ops import Op
 from clusterd.history import HistoryEntry
 from clusterd.keys import Keyspace
 from clusterd.node import Node, NodeState
@@ -22,14 +24,28 @@ DEFAULT_STALL_AFTER = 30.0
 _MOST_ENTRIES = 100
 
 
+@dataclass(slots=True, eq=False)
+class Happening:
+    """An entry for the history; `name` is given at the first attempt to write it, and kept for all further ones.
+
+    `unless_since` is set where an instance before this one may have told the same: the moment since which to look.
+    """
+
+    entry: HistoryEntry
+    unless_since: datetime | None = None
+    name: str = ""
+
+
 @dataclass(slots=True)
 class Site:
     """One node, as its drains see it.
 
     `place_state` has the registration put another state; `placed_state` is the one that is known to be in etcd (None
-    while none is), `lease` the registration's lease id (0: none). `leading` says whether the node still holds, or
+    while none is), `lease` the registration's lease id (0: none), `certain` whether that is known to live: by our own
+    clock, so also where nobody can be asked. `leading` says whether the node still holds, or
     stands for, an office; `handler` is the gateway's, `stall_after` in seconds;
-    `happened` is what is to be written into the history.
+    `happened` is what is to be written into the history, `report` the operation that publishes the node's figures (none
+    while there is no lease for it).
     """
 
     client: Client
@@ -42,7 +58,9 @@ class Site:
     lease: Callable[[], int]
     topology: Callable[[], Topology]
     leading: Callable[[], bool]
+    certain: Callable[[], bool] = lambda: True
     stall_after: float = DEFAULT_STALL_AFTER
     sessions: Sessions = field(default_factory=Sessions)
     handler: Callable[[], Handler | None] = lambda: None
-    happened: deque[HistoryEntry] = field(default_factory=lambda: deque(maxlen=_MOST_ENTRIES))
+    happened: deque[Happening] = field(default_factory=lambda: deque(maxlen=_MOST_ENTRIES))
+    report: Callable[[], list[Op]] = list

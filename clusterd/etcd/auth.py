@@ -14,13 +14,14 @@ Login = Callable[[], Awaitable[str]]
 class TokenSource:
     """Holds the token, and logs in when there is none or the one in use has expired.
 
-    Authenticate is a raft write: calls that find the token expired together cause one login, and after a refusal
-    `refusal_seconds` pass before etcd is asked again, so that a wrong password doesn't become a load.
+    Authenticate is a raft write, and costs a password's hash: calls that find the token expired together cause one
+    login, and who gives up on it leaves it to the next. After a refusal `refusal_seconds` pass before etcd is asked
+    again, so that a wrong password doesn't become a load. Whoever makes one ends it with `close`.
     """
 
     def __init__(self, login: Login | None, refusal_seconds: float = 10.0) -> None:
         self._login = login
-        self._lock = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
         self._refusal_seconds = refusal_seconds
         self._refused: LoginRefused | None = None
         self._refused_until = 0.0
@@ -41,14 +42,25 @@ class TokenSource:
     async def renew(self, expired: str | None) -> None:
         """Replace the token `expired`; if another call has done that meanwhile, nothing is left to do.
 
-        Raises `LoginRefused`, from memory if the last refusal is recent.
+        Raises `LoginRefused`, from memory if the last refusal is recent, and what the login raises.
         """
-        async with self._lock:
-            if self._login is None or (self.token is not None and self.token != expired):
-                return
-            if self._refused is not None and time.monotonic() < self._refused_until:
-                raise LoginRefused(str(self._refused))
-            await self._log_in(self._login)
+        if self._login is None or (self.token is not None and self.token != expired):
+            return
+        if self._refused is not None and time.monotonic() < self._refused_until:
+            raise LoginRefused(str(self._refused))
+        if self._running is None:
+            self._running = asyncio.create_task(self._log_in(self._login), name="clusterd login")
+            self._running.add_done_callback(self._ended)
+        try:
+            await asyncio.shield(self._running)
+        except LoginRefused as error:  # several may wait for it: each gets an error of its own
+            raise LoginRefused(str(error)) from error
+
+    async def close(self) -> None:
+        """End a login that nobody waits for any more."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
 
     async def _log_in(self, login: Login) -> None:
         self.token = None
@@ -61,3 +73,8 @@ class TokenSource:
             self._refused, self._refused_until = error, time.monotonic() + self._refusal_seconds
             raise
         self._refused = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it, and nobody may

@@ -42,6 +42,7 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.failover.tokens.close()
         if self._session is not None:
             await self._session.close()
 
@@ -49,6 +50,11 @@ class Client:
     def cluster_id(self) -> int:
         """The id of the etcd cluster that answers; 0 before the first answer."""
         return self.failover.cluster_id
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether etcd asked for a login and got one; False where auth is off, or nothing was called yet."""
+        return bool(self.failover.tokens.token)
 
     async def range(
         self, key: bytes, range_end: bytes | None = None, *, timeout: float | None = None, **options: Any

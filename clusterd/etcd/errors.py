@@ -3,7 +3,7 @@
 | class | what is done about it |
 |---|---|
 | `Unavailable` | the next endpoint, then again with full jitter until the deadline |
-| `AuthExpired` | log in again, once, then repeat the call |
+| `AuthExpired` | log in again, once, then repeat the call; `AuthChanged` until it holds |
 | `Compacted` | list again |
 | `LeaseGone` | grant a new lease, register again |
 | `Refused` and below | tell the user; retrying alone does not help |
@@ -32,6 +32,10 @@ class TlsFailed(Unavailable):
     """The endpoint's certificate, or ours, was not accepted."""
 
 
+class NoLogin(Unavailable):
+    """No login that holds could be had yet: no fault of the endpoint that the call was for."""
+
+
 class WrongCluster(Unavailable):
     """The endpoint belongs to another etcd cluster than the one known so far."""
 
@@ -44,6 +48,10 @@ class AuthExpired(EtcdError):
     """The token is not, or no longer, valid: a login mends it."""
 
     exit_code = 5
+
+
+class AuthChanged(AuthExpired):
+    """Users or roles were changed while the call was under way: a login mends it, or doing it once more."""
 
 
 class Compacted(EtcdError):
@@ -104,7 +112,8 @@ _CLASSES: dict[type[etcd3_errors.Etcd3Exception], type[EtcdError]] = {
 
 # Messages that etcd3-py has no class for: newer etcds say them, or the gateway in front of etcd.
 _PHRASES: tuple[tuple[str, type[EtcdError]], ...] = (
-    ("revision of auth store is old", AuthExpired),
+    ("revision of auth store is old", AuthChanged),
+    ("auth: revision in header is old", AuthChanged),  # the same from etcd 3.5.1, which has no code for it
     ("invalid auth token", AuthExpired),
     ("user name is empty", AuthExpired),
     ("authentication failed", LoginRefused),
@@ -118,18 +127,26 @@ _PHRASES: tuple[tuple[str, type[EtcdError]], ...] = (
     ("request timed out", Unavailable),
     ("context deadline exceeded", Unavailable),
     ("context canceled", Unavailable),
+    ("request cancelled", Unavailable),
+    ("not supported for learner", Unavailable),
     ("transport is closing", Unavailable),
     ("connection refused", Unavailable),
     ("server is being stopped", Unavailable),
 )
 
+_LONGEST = 1000  # characters: whoever says more is no etcd, and a log is not the place for it
 _WRAPPING = re.compile(r"^rpc error: code = \w+ desc = ")
 
 # gRPC status codes (github.com/grpc/grpc/blob/master/doc/statuscodes.md), where neither table above knows the message.
+# etcd has a code for whatever it refuses; UNKNOWN is any other error inside it (server/etcdserver/api/v3rpc/util.go,
+# togRPCError), such as a follower that can't forward a renewal, and INTERNAL comes from gRPC itself, between the
+# gateway and etcd. Neither says anything of the request: another member, or the same one a moment later, may do it.
 _CODES: dict[int, type[EtcdError]] = {
     1: Unavailable,  # CANCELLED: the server hung up on the call
+    2: Unavailable,  # UNKNOWN
     4: Unavailable,  # DEADLINE_EXCEEDED
     7: PermissionDenied,
+    13: Unavailable,  # INTERNAL
     14: Unavailable,
     16: AuthExpired,
 }
@@ -147,7 +164,7 @@ def classify(message: str, code: int, status: int, *, where: str) -> EtcdError:
 
     The cause is etcd3-py's own typed error.
     """
-    message = _WRAPPING.sub("", message)
+    message = _WRAPPING.sub("", message)[:_LONGEST]
     typed = etcd3_errors.get_client_error(message, min(max(code, 0), 16), status)
     kind = _CLASSES.get(type(typed)) or _by_phrase(message) or _by_code(code, status)
     error = kind(f"{where}: {message.removeprefix('etcdserver: ')}" + (f": {_ADVICE[kind]}" if kind in _ADVICE else ""))

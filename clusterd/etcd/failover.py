@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import tenacity
 
 from clusterd.aio import Deadline
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.endpoints import EndpointPool
-from clusterd.etcd.errors import AuthExpired, LoginRefused, TlsFailed, Unavailable, WrongCluster
+from clusterd.etcd.errors import AuthChanged, AuthExpired, LoginRefused, NoLogin, TlsFailed, Unavailable, WrongCluster
 from clusterd.etcd.messages import decode_status
 from clusterd.etcd.transport import Transport
 
@@ -86,7 +86,9 @@ class Failover:
             if (last or self.trouble) and share < _TOO_SHORT * seconds:
                 break
             try:
-                answer = await self._on_endpoint(attempt, self.transports[url], share, login)
+                answer = await self._try(attempt, self.transports[url], share, deadline, login)
+            except NoLogin:
+                raise
             except Unavailable as error:
                 self.trouble = last = last if last and isinstance(error, TlsFailed) else error
                 self.failed(url, slow=isinstance(error.__cause__, TimeoutError))
@@ -98,25 +100,48 @@ class Failover:
         self._adopt(strangers)
         raise last or self.trouble or Unavailable("no etcd endpoint to try")
 
-    async def _on_endpoint(self, attempt: Attempt[T], transport: Transport, seconds: float, login: bool) -> T:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._introduce(transport)
-                if not login:
-                    return await attempt(transport, None)
-                return await self._with_token(attempt, transport)
-        except TimeoutError as error:
-            raise Unavailable(f"{transport.endpoint}: no answer within {seconds:.1f} s") from error
+    def _try(
+        self, attempt: Attempt[T], transport: Transport, seconds: float, deadline: Deadline, login: bool
+    ) -> Awaitable[T]:
+        if login:
+            return self._with_token(attempt, transport, seconds, deadline)
+        return self._on_endpoint(attempt, transport, seconds, None)
 
-    async def _with_token(self, attempt: Attempt[T], transport: Transport) -> T:
-        token = await self.tokens.get()
+    async def _with_token(self, attempt: Attempt[T], transport: Transport, seconds: float, deadline: Deadline) -> T:
+        """Run an attempt with a token. What the login takes, or fails of, is not the endpoint's fault."""
+        await self._logged_in(self.tokens.get(), deadline)
+        token = self.tokens.token
         try:
-            return await attempt(transport, token)
+            return await self._on_endpoint(attempt, transport, min(seconds, deadline.remaining), token)
         except AuthExpired as error:
             if not self.tokens.enabled:
                 raise LoginRefused(str(error)) from error
-            await self.tokens.renew(token)
-            return await attempt(transport, self.tokens.token)
+        await self._logged_in(self.tokens.renew(token), deadline)
+        try:
+            return await self._on_endpoint(attempt, transport, min(seconds, deadline.remaining), self.tokens.token)
+        except AuthChanged as error:  # and changed again
+            raise NoLogin(str(error)) from error
+
+    async def _logged_in(self, login: Coroutine[Any, Any, object], deadline: Deadline) -> None:
+        seconds = deadline.remaining
+        try:
+            async with asyncio.timeout(seconds):
+                await login
+        except TimeoutError as error:
+            where = ", ".join(self.pool.candidates())
+            raise NoLogin(f"{where}: no answer to the login within {seconds:.1f} s") from error
+        except TlsFailed as error:
+            raise TlsFailed(str(error)) from error
+        except Unavailable as error:
+            raise NoLogin(str(error)) from error
+
+    async def _on_endpoint(self, attempt: Attempt[T], transport: Transport, seconds: float, token: str | None) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._introduce(transport)
+                return await attempt(transport, token)
+        except TimeoutError as error:
+            raise Unavailable(f"{transport.endpoint}: no answer within {seconds:.1f} s") from error
 
     async def _introduce(self, transport: Transport) -> None:
         """Before the first call, and after a failure, make sure that this is an etcd, and of our cluster.

@@ -93,6 +93,32 @@ class AuthReply(Reply, frozen=True):
     token: str = ""
 
 
+class Permission(msgspec.Struct, frozen=True):
+    """What a role may do with a key, or with a range of keys."""
+
+    permType: Literal["READ", "WRITE", "READWRITE"] = "READ"  # noqa: N815 - etcd's name for it
+    key: bytes = b""
+    range_end: bytes = b""
+
+
+class RoleReply(Reply, frozen=True):
+    """What a role may do."""
+
+    perm: tuple[Permission, ...] = ()
+
+
+class RolesReply(Reply, frozen=True):
+    """The names of all roles, or of those that a user has."""
+
+    roles: tuple[str, ...] = ()
+
+
+class UsersReply(Reply, frozen=True):
+    """The names of all users."""
+
+    users: tuple[str, ...] = ()
+
+
 class StatusReply(Reply, frozen=True):
     """One member's view of itself."""
 
@@ -204,6 +230,9 @@ decode_txn: Decoder[TxnReply] = Decoder(TxnReply)
 decode_lease: Decoder[LeaseReply] = Decoder(LeaseReply)
 decode_keepalive: Decoder[Streamed[LeaseReply]] = Decoder(Streamed[LeaseReply])
 decode_auth: Decoder[AuthReply] = Decoder(AuthReply)
+decode_role: Decoder[RoleReply] = Decoder(RoleReply)
+decode_roles: Decoder[RolesReply] = Decoder(RolesReply)
+decode_users: Decoder[UsersReply] = Decoder(UsersReply)
 decode_status: Decoder[StatusReply] = Decoder(StatusReply)
 decode_members: Decoder[MembersReply] = Decoder(MembersReply)
 decode_alarms: Decoder[AlarmsReply] = Decoder(AlarmsReply)

@@ -18,6 +18,12 @@ def create_revision_is(key: bytes, revision: int) -> Compare:
     return {"target": "CREATE", "result": "EQUAL", "key": key, "create_revision": revision}
 
 
+def unchanged_since(prefix_key: bytes, range_end: bytes, revision: int) -> Compare:
+    """Holds while no key of a range was written after `revision`; deletes don't matter."""
+    written_before = {"target": "MOD", "result": "LESS", "mod_revision": revision + 1}
+    return {**written_before, "key": prefix_key, "range_end": range_end}
+
+
 def put(key: bytes, value: bytes, *, lease: int = 0) -> Op:
     """Write `key`; without `lease` an older binding of the key is lost."""
     return {"request_put": {"key": key, "value": value, "lease": lease}}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from clusterd.agent import Agent
 from clusterd.aio import beside, plain_errors
 from clusterd.errors import UsageError
+from clusterd.sidecar.front import Front
 from clusterd.sidecar.settings import Settings
 from clusterd.topology import Change, Update
 
@@ -37,9 +38,9 @@ async def serve(settings: Settings) -> None:
         replace=settings.replace,
         start_timeout=settings.start_timeout,
     )
-    agent.sessions.set(0)  # nothing is attached: who has sessions says so
-    life = _Life(agent, settings.drain_timeout)
-    async with plain_errors(), asyncio.TaskGroup() as tasks:
+    front = Front(settings, agent)
+    life = _Life(agent, front, settings.drain_timeout)
+    async with front.listening(), plain_errors(), asyncio.TaskGroup() as tasks:
         living = tasks.create_task(life.run(), name="clusterd daemon")
         with _on_first_signal(lambda: life.stop() or living.cancel()):
             await asyncio.wait([living])
@@ -49,10 +50,11 @@ async def serve(settings: Settings) -> None:
 class _Life:
     """The node's life from its start to the end of its drain, which takes `drain_timeout` seconds at the most."""
 
-    def __init__(self, agent: Agent, drain_timeout: float) -> None:
+    def __init__(self, agent: Agent, front: Front, drain_timeout: float) -> None:
         if not drain_timeout > 0:
             raise UsageError(f"drain_timeout {drain_timeout:g} is out of range: give a number of seconds above 0")
         self._agent = agent
+        self._front = front
         self._drain_timeout = drain_timeout
         self._entered = False
         self._stop = asyncio.Event()
@@ -68,10 +70,14 @@ class _Life:
         async with agent:
             self._entered = True
             log.info("node %s is registered at %s: %r", agent.node.id, agent.node.address, agent.topology)
-            async with beside(_tell(agent), name="clusterd daemon's log"):
+            async with (
+                beside(_tell(agent), name="clusterd daemon's log"),
+                beside(self._front.run(), name="clusterd daemon's journal"),
+            ):
                 await self._stop.wait()
                 progress = await agent.drain(deadline=self._drain_timeout)
                 log.info("drained: %d sessions moved, %s left", progress.moved, progress.left)
+                self._front.close()
 
 
 async def _tell(agent: Agent) -> None:

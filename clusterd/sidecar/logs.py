@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from clusterd.escape import printable
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -17,7 +19,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"{_time(record)} {record.levelname:<7} {record.name}: {_message(self, record)}"
-        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        return printable(text)
 
 
 class JsonFormatter(logging.Formatter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 import click
 
 from clusterd.errors import ClusterdError
+from clusterd.escape import printable, printable_lines
 from clusterd.sidecar import logs
 from clusterd.sidecar.daemon import serve
 from clusterd.sidecar.settings import load
 from clusterd.version import __version__
+
+_ADDRESS = "HOST:PORT, unix:PATH or off"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +43,11 @@ def cli() -> None:
 @click.option("--cacert", metavar="FILE", help="CA to trust for https endpoints.")
 @click.option("--cert", metavar="FILE", help="Client certificate.")
 @click.option("--key", metavar="FILE", help="Client certificate's key.")
+@click.option("--control", metavar="ADDRESS", help=f"Listen for the gateway: {_ADDRESS}.  [default: 127.0.0.1:8470]")
+@click.option("--probes", metavar="ADDRESS", help=f"Listen for probes: {_ADDRESS}.  [default: 0.0.0.0:8471]")
+@click.option("--token-file", metavar="FILE", help="Bearer tokens, a line each, for what changes something.")
+@click.option("--control-cert", metavar="FILE", help="Certificate to serve control by https with.")
+@click.option("--control-key", metavar="FILE", help="That certificate's key.")
 @click.option("--start-timeout", metavar="SECONDS", help="How long to wait for etcd at start.  [default: 30]")
 @click.option("--drain-timeout", metavar="SECONDS", help="How long SIGTERM waits for sessions to go.  [default: 30]")
 @click.option("--log-format", metavar="text|json", help="Form of the log on stderr.  [default: text]")
@@ -48,7 +57,8 @@ def run(config: Path | None, **flags: Any) -> None:
     """Register this node and keep it registered, until SIGTERM drains it. A second signal ends the process at once.
 
     Every setting can also come from the environment (CLUSTERD_TTL for --ttl) or from the file (`ttl = 10`). A flag
-    goes before the environment, the environment before the file.
+    goes before the environment, the environment before the file. Where it listens is printed, a line for each listener:
+    port 0 takes a free one.
     """
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     settings = load(given, os.environ, config)
@@ -59,9 +69,16 @@ def run(config: Path | None, **flags: Any) -> None:
 def main() -> None:
     """Run the command; what a person can mend is one line on stderr, and the exit code of its kind."""
     try:
-        cli(prog_name="clusterd")
+        sys.exit(cli.main(prog_name="clusterd", standalone_mode=False))
+    except click.ClickException as error:
+        words = io.StringIO()
+        error.show(words)
+        sys.stderr.write(printable_lines(words.getvalue()))
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
     except ClusterdError as error:
-        click.echo(f"clusterd: {error}", err=True)
+        click.echo(f"clusterd: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

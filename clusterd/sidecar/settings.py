@@ -45,6 +45,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cacert: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    control: str = "127.0.0.1:8470"
+    probes: str = "0.0.0.0:8471"
+    token_file: Path | None = None
+    control_cert: Path | None = None
+    control_key: Path | None = None
     start_timeout: float = 30.0
     drain_timeout: float = 30.0
     log_format: Literal["text", "json"] = "text"

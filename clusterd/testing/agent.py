@@ -12,8 +12,8 @@ from clusterd.aio import Signal
 from clusterd.child import STOP_GRACE, Child, ChildError
 from clusterd.errors import ClusterdError, WaitTimeout
 
-RUN = (sys.executable, "-m", "clusterd", "run")
-"""The command that runs an agent."""
+RUN = (sys.executable, "-m", "clusterd", "run", "--control", "off", "--probes", "off")
+"""The command that runs an agent; it listens nowhere unless its arguments say so: several share one host."""
 
 
 class AgentProcess:

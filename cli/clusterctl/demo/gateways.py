@@ -62,6 +62,7 @@ class Gateways:
             *("--node", name),
             *("--address", f"127.0.0.1:{free_ports(1)[0]}"),
             *("--etcd", self._etcd),
+            *("--control", "off", "--probes", "off"),  # they share this host's ports
             *("--ttl", str(self._ttl)),
             *("--zone", f"zone-{'abc'[number % _ZONES]}"),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -12,7 +13,10 @@ from clusterd.etcd.client import Client
 from clusterd.etcd.errors import LoginRefused, PermissionDenied, Refused
 from clusterd.etcd.options import EtcdOptions
 
-_ENABLE_ADVICE = "`etcdctl user add root`, add a user and a role for the fleet, then `etcdctl auth enable`"
+_ENABLE_ADVICE = "`clusterctl auth apply --enable`, once all agents have a user (docs/security.md)"
+
+# etcd's advisories GHSA-rfx7-8w68-q57q and GHSA-x35m-3gp4-4fh5: the first release of each minor version without them
+_KEEPS_RIGHTS = {(3, 4): 44, (3, 5): 30, (3, 6): 11}
 
 
 async def tls(patient: Patient) -> list[Finding]:
@@ -42,7 +46,17 @@ async def auth(patient: Patient) -> list[Finding]:
     if await _reads(replace(options, user=None, password=None), patient):
         unused = f"; user {options.user!r} is not needed" if options.user is not None else ""
         return [warn("auth", f"off: whoever reaches etcd can change the fleet{unused}", _ENABLE_ADVICE)]
+    loose = sorted({status.version for status in patient.statuses if not _keeps_rights(status.version)})
+    if loose:
+        text = f"on, but etcd {', '.join(loose)} lets every user past their rights (nested transactions)"
+        return [warn("auth", text, "upgrade etcd to 3.4.44, 3.5.30, 3.6.11 or newer")]
     return [ok("auth", "on: nobody reads the nodes without a login")]
+
+
+def _keeps_rights(version: str) -> bool:
+    """Whether etcd checks the rights to what stands inside of transactions."""
+    major, minor, patch = (*(int(number) for number in re.findall(r"\d+", version)[:3]), 0, 0, 0)[:3]
+    return patch >= _KEEPS_RIGHTS.get((major, minor), 0)
 
 
 async def _reads(options: EtcdOptions, patient: Patient) -> bool:

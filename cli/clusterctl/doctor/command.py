@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from clusterctl.doctor import access, leases, members, registrations
+from clusterctl.doctor import access, leases, members, registrations, rights
 from clusterctl.doctor.findings import Finding, Level, as_document, as_report, as_table, exit_code, fail, summary, warn
 from clusterctl.doctor.patient import Patient, probe_all
 from clusterctl.options import Command, current_screen, current_settings
@@ -15,6 +15,7 @@ from clusterctl.render import documents
 from clusterctl.settings import Settings
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import AuthExpired, EtcdError, LoginRefused, PermissionDenied
+from clusterd.rights import Role
 
 Check = Callable[[Patient], Awaitable[list[Finding]]]
 
@@ -29,6 +30,7 @@ _IF_QUORUM: dict[str, Check] = {
     "alarms": members.alarms,
     "auth": access.auth,
     "credentials": access.credentials,
+    "rights": rights.rights,
     "lease clock": leases.lease_clock,
     "watch": leases.write_lag,
     "nodes": registrations.registrations,
@@ -45,15 +47,22 @@ _IF_QUORUM: dict[str, Check] = {
     show_default=True,
     help="Form of the output.",
 )
-def doctor(output: str) -> int:
+@click.option(
+    "--as",
+    "part",
+    metavar="ROLE",
+    help=f"Check the user's rights against this role: {', '.join(rights.PARTS)}.  [default: told by what it may write]",
+)
+def doctor(output: str, part: str | None) -> int:
     """Check etcd as the fleet uses it, and say what to do about what is wrong.
 
     Writes one key under a short lease, and takes both back. Exit code 0 when nothing failed, 3 when etcd can't be
     reached or has no quorum, 5 when another check failed.
     """
     settings, screen = current_settings(), current_screen()
+    role = None if part is None else rights.parse_part(part, settings.keyspace)
     with screen.waiting("examining etcd …"):
-        findings = asyncio.run(examine(settings))
+        findings = asyncio.run(examine(settings, role))
     if output == "json":
         screen.write(documents.as_json(as_document(findings)))
     else:
@@ -61,10 +70,10 @@ def doctor(output: str) -> int:
     return exit_code(findings)
 
 
-async def examine(settings: Settings) -> list[Finding]:
+async def examine(settings: Settings, part: Role | None = None) -> list[Finding]:
     """Return what all checks found. Those that need an etcd, or its quorum, are left out where there is none."""
     async with Client(settings.etcd) as client:
-        patient = Patient(settings, client, await probe_all(settings))
+        patient = Patient(settings, client, await probe_all(settings), part)
         findings = await _run(_FIRST, patient)
         if not patient.statuses:
             return [*findings, fail("quorum", "no endpoint answers", "check --endpoints, and that etcd runs")]

@@ -10,6 +10,7 @@ from clusterctl.settings import Settings
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import EtcdError
 from clusterd.etcd.messages import StatusReply, decode_status
+from clusterd.rights import Role
 
 _PROBE_SECONDS = 3.0
 
@@ -26,11 +27,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What the checks work on: the settings, a client, and what each endpoint said."""
+    """What the checks work on: the settings, a client, and what each endpoint said.
+
+    `part` is the role that our user is to have, None to tell it by the user's rights.
+    """
 
     settings: Settings
     client: Client
     probes: tuple[Probe, ...]
+    part: Role | None = None
 
     @property
     def statuses(self) -> list[StatusReply]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from clusterctl.drain.operating import tell_history
+from clusterctl.drain.operating import confirm, tell_history
+from clusterctl.drain.parts import DrainCommand, complete_ids_or_part
 from clusterctl.drain.plan import Plan, check_plan, make_plan
 from clusterctl.drain.rendering import plan_document, plan_lines, plan_table
-from clusterctl.drain.status import DrainCommand, complete_ids_or_status
+from clusterctl.drain.status import TIMEOUT_HELP
 from clusterctl.drain.terms import Terms, parse_selection, parse_terms
 from clusterctl.drain.tracking import Tracker
 from clusterctl.drain.waiting import Reporter, resume_command, wait
@@ -19,12 +21,12 @@ from clusterctl.durations import parse_duration
 from clusterctl.fleet import read_fleet
 from clusterctl.options import current_screen, current_settings
 from clusterctl.render.text import plural, printable
-from clusterctl.screen import Screen, now, person_to_ask, say
+from clusterctl.screen import Screen, now, say
 from clusterctl.selectors import Selection
 from clusterctl.settings import Settings
 from clusterd.drain import Intent, OnDeadline, make_drain
 from clusterd.drain.operator import IntentView, intent_after, list_intents, place_intents, whoami
-from clusterd.errors import Conflict, UsageError
+from clusterd.errors import UsageError
 from clusterd.etcd.client import Client
 
 
@@ -38,6 +40,7 @@ class Manner:
     dry_run: bool
     yes: bool
     jsonl: bool
+    offline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Draft:
 
 
 @click.command(cls=DrainCommand)
-@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_ids_or_status)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_ids_or_part)
 @click.option("-l", "--label", "labels", metavar="SELECTOR", multiple=True, help="k=v, k!=v or k; all must hold.")
 @click.option("--zone", metavar="ZONE", help="Nodes of this zone.")
 @click.option("--all", "everything", is_flag=True, help="All nodes.")
@@ -65,14 +68,17 @@ class Draft:
 )
 @click.option("--max-unavailable", metavar="N|N%", help="At most so many nodes drain at once, whoever drains them.")
 @click.option("--min-active", metavar="N|N%", help="At least so many nodes must stay active.")
+@click.option("--offline", is_flag=True, help="IDs may also be of nodes that are down: drained when they come up.")
 @click.option("--detach", is_flag=True, help="Don't wait for the end.")
-@click.option("--timeout", metavar="DURATION", help="Wait no longer than this; the drain goes on.")
+@click.option("--timeout", metavar="DURATION", help=TIMEOUT_HELP)
 @click.option("-m", "--reason", metavar="WHY", default="", help="Why; others see it.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @click.option("-o", "--output", type=click.Choice(["text", "jsonl"]), default="text", show_default=True, help="Form.")
 def drain(**flags: Any) -> int:
-    """Move the sessions of nodes elsewhere, and wait until they are gone. `drain status` shows how drains go.
+    """Move the sessions of nodes elsewhere, and wait until they are gone.
+
+    `drain status` shows how drains go, `drain set` changes the terms of one that is under way.
 
     Shows the plan first. More than one node, a leader, or the last active node of a zone has to be confirmed, by -y
     where nobody can be asked. Ctrl-C stops waiting, not the drain.
@@ -93,6 +99,8 @@ def drain(**flags: Any) -> int:
 
 
 def _manner(flags: dict[str, Any]) -> Manner:
+    if flags["offline"] and not flags["ids"]:
+        raise UsageError("--offline is for IDs: a selector finds only nodes that are registered")
     if flags["detach"] and flags["timeout"] is not None:
         raise UsageError("--detach and --timeout contradict each other: who detaches doesn't wait")
     timeout = None if flags["timeout"] is None else parse_duration(flags["timeout"], "--timeout")
@@ -103,6 +111,7 @@ def _manner(flags: dict[str, Any]) -> Manner:
         dry_run=flags["dry_run"],
         yes=flags["yes"],
         jsonl=flags["output"] == "jsonl",
+        offline=flags["offline"],
     )
 
 
@@ -112,7 +121,7 @@ async def _draft(settings: Settings, selection: Selection | None, terms: Terms, 
     async with Client(settings.etcd) as client:
         fleet = await read_fleet(client, keyspace, with_leads=True)
         views = {view.node: view for view in await list_intents(client, keyspace)}
-    plan = make_plan(fleet.entries, selection)
+    plan = make_plan(fleet.entries, selection, offline=manner.offline)
     known = {node: views[node] for node in plan.ids if node in views}
     intents = make_intents(plan, known, terms, manner.reason)
     check_plan(plan, known, intents, terms)
@@ -120,14 +129,11 @@ async def _draft(settings: Settings, selection: Selection | None, terms: Terms, 
 
 
 def make_intents(plan: Plan, known: dict[str, IntentView], terms: Terms, reason: str) -> dict[str, Intent]:
-    """Return the intents of one cohort, all with the same deadline. Raises `UsageError`, `IntentConflict`."""
-    moment, by = now(), whoami()
-    first = make_drain(by=by, now=moment, reason=reason, cohort_size=len(plan.ids), **terms.fields())
+    """Return the intents of one cohort, in the order of the plan. Raises `UsageError`, `IntentConflict`."""
+    common: dict[str, Any] = {"by": whoami(), "now": now(), "reason": reason, "cohort": uuid.uuid4().hex}
     intents = {
-        node: make_drain(
-            by=by, now=moment, reason=reason, cohort=first.cohort, cohort_size=len(plan.ids), **terms.fields()
-        )
-        for node in plan.ids
+        node: make_drain(**common, cohort_size=len(plan.ids), order=order, **terms.fields())
+        for order, node in enumerate(plan.ids)
     }
     return {node: intent_after(known.get(node, IntentView(node)), intent) for node, intent in intents.items()}
 
@@ -143,11 +149,8 @@ def _show(screen: Screen, plan: Plan, terms: Terms, manner: Manner) -> None:
 
 def _confirm(plan: Plan) -> None:
     """Ask whether that is meant. Raises `Conflict` if it isn't, or nobody can be asked."""
-    fact = "; ".join(plan.concerns)
-    if not person_to_ask():
-        raise Conflict(f"not confirmed: {fact}; give -y where nobody can be asked. Nothing was changed")
-    if not click.confirm(printable(f"{fact}. Drain {', '.join(plan.ids[:10])}{'…' * (len(plan.ids) > 10)}?"), err=True):
-        raise Conflict("not confirmed: nothing was changed")
+    question = f"Drain {', '.join(plan.ids[:10])}{'…' * (len(plan.ids) > 10)}?"
+    confirm("; ".join(plan.concerns), question, yes=False)
 
 
 def _carry_out(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> int:
@@ -155,7 +158,7 @@ def _carry_out(settings: Settings, screen: Screen, draft: Draft, manner: Manner)
     try:
         placed = asyncio.run(_place(settings, draft, manner.reason))
     except KeyboardInterrupt:
-        say("interrupted: whether the drain was begun is shown by: clusterctl drain status")
+        say("interrupted; what was asked so far is taken back. Look what is left: clusterctl drain status")
         raise
     trackers = [Tracker(view.node, draft.intents[view.node]) for view in placed]
     reporter = Reporter(screen, trackers, jsonl=manner.jsonl)

@@ -21,13 +21,14 @@ from clusterd.node import NodeState
 @click.command(cls=Command)
 @click.argument("ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_node_ids)
 @click.option("-m", "--reason", metavar="WHY", default="", help="Why; others see it.")
-def cordon(ids: tuple[str, ...], reason: str) -> None:
+@click.option("--offline", is_flag=True, help="IDs may also be of nodes that are down: they come up cordoned.")
+def cordon(ids: tuple[str, ...], reason: str, offline: bool) -> None:
     """Take nodes out of the slots: they keep their sessions, and get no new keys.
 
     Holds over restarts, until uncordon. Exit code 4 when an ID is no node, 5 when one is being drained; then nothing
     is changed.
     """
-    asyncio.run(_cordon(current_settings(), current_screen(), ids, reason))
+    asyncio.run(_cordon(current_settings(), current_screen(), ids, reason, offline=offline))
 
 
 @click.command(cls=Command)
@@ -40,10 +41,10 @@ def uncordon(ids: tuple[str, ...]) -> None:
     asyncio.run(_uncordon(current_settings(), current_screen(), ids))
 
 
-async def _cordon(settings: Settings, screen: Screen, ids: tuple[str, ...], reason: str) -> None:
+async def _cordon(settings: Settings, screen: Screen, ids: tuple[str, ...], reason: str, *, offline: bool) -> None:
     keyspace = settings.keyspace
     async with Client(settings.etcd) as client:
-        wards = await read_wards(client, keyspace, ids)
+        wards = await read_wards(client, keyspace, ids, offline=offline)
         wanted = [ward for ward in wards if not _cordoned(ward)]
         for ward in wards:
             if _cordoned(ward):
@@ -54,8 +55,9 @@ async def _cordon(settings: Settings, screen: Screen, ids: tuple[str, ...], reas
         placed = await place_intents(client, keyspace, intents)
         if placed:
             await tell_history(client, keyspace, "cordon", placed, reason=reason)
+    down = {ward.id for ward in wards if ward.node is None}
     for view in placed:
-        screen.write(f"{view.node} cordoned")
+        screen.write(f"{view.node} cordoned" + (", for when it comes up" if view.node in down else ""))
 
 
 async def _uncordon(settings: Settings, screen: Screen, ids: tuple[str, ...]) -> None:

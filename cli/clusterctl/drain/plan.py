@@ -18,15 +18,19 @@ from clusterd.node import NodeState
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The nodes to drain, in the order of their ids, and all others; foreign nodes are in neither."""
+    """The nodes to drain, in the order of their ids, and all others; foreign nodes are in neither.
+
+    `absent` are ids to drain that aren't registered: they come last.
+    """
 
     targets: tuple[Entry, ...]
     others: tuple[Entry, ...]
+    absent: tuple[str, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the nodes to drain."""
-        return tuple(entry.node.id for entry in self.targets)
+        """The ids of the nodes to drain, in the order in which they get their permits."""
+        return (*(entry.node.id for entry in self.targets), *self.absent)
 
     @property
     def active_before(self) -> tuple[Entry, ...]:
@@ -63,26 +67,35 @@ class Plan:
     @property
     def concerns(self) -> list[str]:
         """What a person should say yes to first."""
-        found = [] if len(self.targets) == 1 else [plural(len(self.targets), "node")]
+        found = [] if len(self.ids) == 1 else [plural(len(self.ids), "node")]
         found += [f"{node} leads {', '.join(names)}" for node, names in self.leaders.items()]
         found += [f"no active node would remain in {zone_name(zone)}" for zone in self.emptied_zones]
         return found
 
 
-def make_plan(entries: Iterable[Entry], selection: Selection | None) -> Plan:
-    """Return the plan to drain what is selected (None: everything). Raises `NothingMatched`, `Conflict`."""
+def make_plan(entries: Iterable[Entry], selection: Selection | None, *, offline: bool = False) -> Plan:
+    """Return the plan to drain what is selected (None: everything); ids that aren't registered only if `offline`.
+
+    Raises `NothingMatched`, `Conflict`.
+    """
     fleet = tuple(entries)
-    if selection and (missing := selection.missing(fleet)):
-        raise NothingMatched(f"no node {', '.join(missing)}; nothing was changed")
+    missing = tuple(selection.missing(fleet)) if selection else ()
+    if missing and not offline:
+        raise NothingMatched(not_there(missing))
     chosen = [entry for entry in fleet if selection is None or selection.matches(entry.node)]
     foreign = [entry.node.id for entry in chosen if entry.node.foreign]
     if foreign and selection and selection.ids:
         raise Conflict(f"node {', '.join(foreign)} is foreign: it has no agent that could drain it")
     targets = tuple(entry for entry in chosen if not entry.node.foreign)
-    if not targets:
+    if not (targets or missing):
         raise NothingMatched(f"none of {plural(len(fleet), 'node')} is selected; nothing was changed")
     others = tuple(entry for entry in fleet if entry not in targets and not entry.node.foreign)
-    return Plan(targets, others)
+    return Plan(targets, others, missing)
+
+
+def not_there(missing: Iterable[str]) -> str:
+    """Return what to say of ids that no node has."""
+    return f"no node {', '.join(missing)}; nothing was changed. One that is down can be asked too, with --offline"
 
 
 def check_plan(plan: Plan, views: Mapping[str, IntentView], intents: Mapping[str, Intent], terms: Terms) -> None:

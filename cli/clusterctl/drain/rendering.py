@@ -39,7 +39,12 @@ def plan_table(plan: Plan) -> Table:
         Heading("SESSIONS", number=True),
         Heading("LEADS"),
     ]
-    return Table(headings, [_plan_row(number, entry) for number, entry in enumerate(plan.targets, 1)])
+    rows = [_plan_row(number, entry) for number, entry in enumerate(plan.targets, 1)]
+    down = [
+        [Cell(str(number)), Cell(node, "bold"), Cell("down", "yellow"), Cell(""), Cell(""), Cell("")]
+        for number, node in enumerate(plan.absent, len(rows) + 1)
+    ]
+    return Table(headings, [*rows, *down])
 
 
 def plan_lines(plan: Plan, terms: Terms) -> list[str]:
@@ -48,7 +53,8 @@ def plan_lines(plan: Plan, terms: Terms) -> list[str]:
     zones = ", ".join(sorted(zone or "(no zone)" for zone in zones_of(after))) or "none"
     remain = f"remaining: {len(after)} of {plural(len(before), 'active node')}, {plan.capacity:.0%} of the capacity"
     lines = [f"pace: {pace(terms)}; deadline: {deadline(terms)}", f"{remain}; zones: {zones}"]
-    return lines + [f"note: {concern}" for concern in plan.concerns[len(plan.targets) > 1 :]]
+    lines += [f"note: {concern}" for concern in plan.concerns[len(plan.ids) > 1 :]]
+    return lines + [f"note: {node} is not registered: it is drained when it comes up" for node in plan.absent]
 
 
 def plan_document(plan: Plan, terms: Terms) -> dict[str, Any]:
@@ -64,6 +70,7 @@ def plan_document(plan: Plan, terms: Terms) -> dict[str, Any]:
             }
             for entry in plan.targets
         ],
+        "absent": list(plan.absent),
         "sessions": plan.sessions,
         "terms": terms.fields(),
         "active_before": len(plan.active_before),

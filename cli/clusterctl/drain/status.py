@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from clusterctl.completion import complete_node_ids
 from clusterctl.drain.looks import look_at
 from clusterctl.drain.rendering import status_document, status_table
 from clusterctl.drain.tracking import Tracker
 from clusterctl.drain.waiting import Reporter, wait
+from clusterctl.durations import parse_duration
 from clusterctl.options import Command, current_screen, current_settings
 from clusterctl.render import documents, tables
 from clusterctl.screen import Screen, say
@@ -24,6 +23,7 @@ from clusterd.errors import NothingMatched, UsageError
 from clusterd.etcd.client import Client
 from clusterd.keys import NODE_ID, check_node_id
 
+TIMEOUT_HELP = "Wait no longer than this; the drain goes on. (The one for a call to etcd goes before `drain`.)"
 _TEXTS: dict[str, Callable[[list[Tracker]], str]] = {
     "json": lambda found: documents.as_json([status_document(each) for each in found]),
     "jsonl": lambda found: "\n".join(documents.as_json_line(status_document(each)) for each in found),
@@ -37,13 +37,17 @@ _TEXTS: dict[str, Callable[[list[Tracker]], str]] = {
 @click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_node_ids)
 @click.option("-w", "--watch", "watching", is_flag=True, help="Stay until the drains have ended, as drain does.")
 @click.option("-o", "--output", type=click.Choice(["table", *_TEXTS]), default="table", show_default=True, help="Form.")
-def status(ids: tuple[str, ...], watching: bool, output: str) -> int:
+@click.option("--timeout", metavar="DURATION", help=f"With -w: {TIMEOUT_HELP[0].lower()}{TIMEOUT_HELP[1:]}")
+def status(ids: tuple[str, ...], watching: bool, output: str, timeout: str | None) -> int:
     """Show which nodes are drained or cordoned by an operator, by whom, and how that goes; also those long gone.
 
     With -w the exit codes are those of drain. Exit code 4 when nothing is asked of an ID.
     """
     if watching and output not in ("table", "jsonl"):
         raise UsageError(f"--watch shows table, jsonl, not {output}")
+    if timeout is not None and not watching:
+        raise UsageError("--timeout after `drain status` is for --watch; that of a call to etcd goes before `drain`")
+    patience = None if timeout is None else parse_duration(timeout, "--timeout")
     settings, screen = current_settings(), current_screen()
     wanted = [check_node_id(node_id) for node_id in dict.fromkeys(ids)]
     found = asyncio.run(_find(settings, wanted))
@@ -51,26 +55,7 @@ def status(ids: tuple[str, ...], watching: bool, output: str) -> int:
         _show(screen, found, output)
         return 0
     drains = _drains(found, wanted)
-    return wait(settings, Reporter(screen, drains, jsonl=output == "jsonl"), drains, None) if drains else 0
-
-
-class DrainCommand(Command):
-    """The command `drain`, which steps aside where its first word is `status`. (`drain -- status` is a node.)"""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Return the context of `drain`, or that of `drain status`."""
-        if args[:1] == ["status"]:
-            return status.make_context(f"{info_name} status", args[1:], parent, **extra)
-        return super().make_context(info_name, args, parent, **extra)
-
-
-def complete_ids_or_status(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the ids that start so, and `status` where that may stand."""
-    found = complete_node_ids(ctx, param, incomplete)
-    first = not ctx.params.get("ids") and "status".startswith(incomplete)
-    return [CompletionItem("status"), *found] if first else found
+    return wait(settings, Reporter(screen, drains, jsonl=output == "jsonl"), drains, patience) if drains else 0
 
 
 async def _find(settings: Settings, wanted: list[str]) -> list[Tracker]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from clusterctl.durations import parse_duration
+from clusterctl.durations import parse_duration, parse_span
 from clusterctl.render.text import printable
 from clusterctl.selectors import Selection, parse_labels
 from clusterd.drain import Limit, OnDeadline
+from clusterd.drain.intent import deadline_from
 from clusterd.errors import UsageError
 from clusterd.keys import check_node_id
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m|h))?")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_ZERO = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h)?")
-NO_DEADLINE = "none"
+NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,45 @@ def parse_terms(flags: Mapping[str, str | None], now: datetime) -> Terms:
     return Terms(
         rate=None if flags["rate"] is None else parse_rate(flags["rate"]),
         over=None if flags["over"] is None else parse_duration(flags["over"], "--over"),
-        settle=parse_settle(flags["settle"] or "10s"),
+        settle=parse_span(flags["settle"] or "10s", "--settle"),
         deadline=deadline,
         on_deadline=OnDeadline(flags["on_deadline"] or OnDeadline.KEEP),
         max_unavailable=_limit(flags["max_unavailable"], "--max-unavailable"),
         min_active=_limit(flags["min_active"], "--min-active"),
     )
+
+
+def parse_changes(flags: Mapping[str, str | None], now: datetime) -> dict[str, Any]:
+    """Return what of a drain's terms is to change, as `Intent.changed` takes it; `none` takes a term away.
+
+    Raises `UsageError` for what can't be, contradicts itself, or is nothing.
+    """
+    given = {name: text for name, text in flags.items() if text is not None}
+    if not given:
+        raise UsageError("change what? Give --rate, --over, --settle, --deadline, --on-deadline, a limit or -m")
+    if given.keys() >= {"rate", "over"}:
+        raise UsageError("--rate and --over contradict each other: give one of them")
+    if given.get("deadline") == NONE and "on_deadline" in given:
+        raise UsageError("--on-deadline without a --deadline never comes to anything")
+    return {name: _change(name, text, now) for name, text in given.items()}
+
+
+def _change(name: str, text: str, now: datetime) -> Any:
+    if text == NONE and name in ("rate", "over", "deadline", "max_unavailable", "min_active"):
+        return None
+    if name == "deadline":
+        seconds = parse_deadline(text, now)
+        return None if seconds is None else deadline_from(now, seconds)
+    flag = f"--{name.replace('_', '-')}"
+    read: dict[str, Callable[[str], Any]] = {
+        "rate": parse_rate,
+        "over": lambda text: parse_duration(text, flag),
+        "settle": lambda text: parse_span(text, flag),
+        "on_deadline": OnDeadline,
+        "max_unavailable": lambda text: _limit(text, flag),
+        "min_active": lambda text: _limit(text, flag),
+    }
+    return read.get(name, str)(text)
 
 
 def parse_rate(text: str) -> float:
@@ -67,14 +100,9 @@ def parse_rate(text: str) -> float:
     return rate
 
 
-def parse_settle(text: str) -> float:
-    """Return a span that may be nothing: `0`, `10s`; raises `UsageError`."""
-    return 0.0 if _ZERO.fullmatch(text.strip()) else parse_duration(text, "--settle")
-
-
 def parse_deadline(text: str | None, now: datetime) -> float | None:
     """Return the seconds to a deadline, given as a span or as a moment; None for none. Raises `UsageError`."""
-    if text is None or text == NO_DEADLINE:
+    if text is None or text == NONE:
         return None
     moment = _moment(text)
     if moment is None:

@@ -8,6 +8,8 @@ import click
 
 from clusterctl.completion import complete_node_ids
 from clusterctl.drain.operating import Ward, read_wards, tell_history
+from clusterctl.drain.pruning import prune
+from clusterctl.durations import parse_span
 from clusterctl.options import Command, current_screen, current_settings
 from clusterctl.screen import Screen, now, say
 from clusterctl.settings import Settings
@@ -21,15 +23,26 @@ from clusterd.etcd.client import Client
 @click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=complete_node_ids)
 @click.option("--all", "everything", is_flag=True, help="All drains that are under way.")
 @click.option("--keep-cordoned", is_flag=True, help="The nodes stay out of the slots: cordoned.")
-def undrain(ids: tuple[str, ...], everything: bool, keep_cordoned: bool) -> None:
+@click.option("--gone", is_flag=True, help="What is asked of nodes that aren't registered, drains and cordons.")
+@click.option("--older-than", metavar="DURATION", help="With --gone: asked longer ago than this.  [default: 1d]")
+@click.option("-y", "--yes", is_flag=True, help="With --gone: don't ask.")
+def undrain(
+    ids: tuple[str, ...], everything: bool, keep_cordoned: bool, gone: bool, older_than: str | None, yes: bool
+) -> None:
     """Take drains back: no more sessions are moved, and the nodes own slots again.
 
-    Also drops what is asked of a node that is gone. Exit code 4 when an ID is no node, 5 when one is cordoned, or
-    somebody else was faster.
+    Also drops what is asked of a node that is gone; with --gone of all such, after showing what that is. Exit code 4
+    when an ID is no node, 5 when one is cordoned, not confirmed, or somebody else was faster.
     """
+    if gone:
+        if ids or everything or keep_cordoned:
+            raise UsageError("--gone goes with none of IDs, --all and --keep-cordoned")
+        return prune(current_settings(), current_screen(), parse_span(older_than or "1d", "--older-than"), yes=yes)
+    if older_than is not None or yes:
+        raise UsageError("--older-than and -y are for --gone")
     if everything == bool(ids):
-        raise UsageError("--all and IDs don't go together" if ids else "undrain what? Give IDs, or --all")
-    asyncio.run(_undrain(current_settings(), current_screen(), ids, keep_cordoned=keep_cordoned))
+        raise UsageError("--all and IDs don't go together" if ids else "undrain what? Give IDs, --all or --gone")
+    return asyncio.run(_undrain(current_settings(), current_screen(), ids, keep_cordoned=keep_cordoned))
 
 
 async def _undrain(settings: Settings, screen: Screen, ids: tuple[str, ...], *, keep_cordoned: bool) -> None:

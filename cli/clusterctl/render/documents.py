@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from clusterctl.render.text import printable_json
+from clusterd.escape import is_plain
 
 
 def as_json(document: Any) -> str:
@@ -23,7 +24,7 @@ def as_json_line(document: Any) -> str:
 def as_yaml(document: Any) -> str:
     """Return a document as YAML."""
     text = _dump(document, unicode=True)
-    if not text.replace("\n", "").isprintable():
+    if not is_plain(text.replace("\n", "")):
         text = _dump(document, unicode=False)
     return text.rstrip("\n")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import rich.box
 import rich.table
+from rich.cells import cell_len
 from rich.text import Text
 
 from clusterctl.render.text import printable
@@ -64,7 +65,7 @@ def aligned(table: Table) -> str:
     """Return the table as text with aligned columns, nothing cut."""
     lines = [[heading.title for heading in table.headings]]
     lines += [[printable(cell.text) or table.absent for cell in row] for row in table.rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(_line(cells, widths, table.headings) for cells in lines)
 
 
@@ -81,5 +82,10 @@ def _shown(cell: Cell, absent: str) -> Text:
 
 def _line(cells: Iterable[str], widths: Iterable[int], headings: Iterable[Heading]) -> str:
     columns = zip(cells, widths, headings, strict=True)
-    parts = [cell.rjust(width) if heading.number else cell.ljust(width) for cell, width, heading in columns]
+    parts = [_padded(cell, width, right=heading.number) for cell, width, heading in columns]
     return "  ".join(parts).rstrip()
+
+
+def _padded(cell: str, width: int, *, right: bool) -> str:
+    blank = " " * (width - cell_len(cell))  # a terminal gives some characters two columns, and some none
+    return blank + cell if right else cell + blank

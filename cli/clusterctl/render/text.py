@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from clusterd.escape import is_plain, printable
+
+__all__ = ["parse_time", "plural", "printable", "printable_bytes", "printable_json", "size", "timestamp"]
+
 _UNITS = ("B", "kB", "MB", "GB")
-
-
-def printable(text: str) -> str:
-    """Return `text` with every character escaped that could steer a terminal or reorder what is shown."""
-    return text if text.isprintable() else "".join(map(_escape, text))
 
 
 def printable_bytes(value: bytes, limit: int) -> str:
@@ -53,19 +52,13 @@ def timestamp(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _escape(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode()
-
-
 # Outside strings a JSON text has no unprintable characters but the newlines that indent it.
 _UNPRINTABLE = re.compile(r"[^\n -~]")
 
 
 def _json_escape(match: re.Match[str]) -> str:
     character = match[0]
-    if character.isprintable():
+    if is_plain(character):
         return character
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

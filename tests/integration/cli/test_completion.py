@@ -48,7 +48,7 @@ async def test_node_ids_complete(fleet: Any, clusterctl: Any, here: dict[str, st
 
 
 async def test_what_drain_takes_completes(fleet: Any, clusterctl: Any, here: dict[str, str]) -> None:
-    assert offered(await clusterctl(env=here | asking("clusterctl drain s"))) == ["status"]
+    assert offered(await clusterctl(env=here | asking("clusterctl drain s"))) == ["set", "status"]
     assert offered(await clusterctl(env=here | asking("clusterctl drain gw-1 g"))) == ["go-svc", "gw-2", "gw-3"]
     assert offered(await clusterctl(env=here | asking("clusterctl drain status gw-1 gw-"))) == ["gw-2", "gw-3"]
     for command in ("cordon", "uncordon", "undrain", "history"):

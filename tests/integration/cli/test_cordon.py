@@ -65,7 +65,10 @@ REFUSED = {
     "cordon gw-1 gw-2": (5, "node gw-2 is being drained by bob@ops"),
     "uncordon nope": (4, "no node nope"),
     "uncordon gw-2": (5, "node gw-2 is being drained: take that back with undrain"),
-    "undrain": (2, "undrain what? Give IDs, or --all"),
+    "undrain": (2, "undrain what? Give IDs, --all or --gone"),
+    "undrain --gone gw-2": (2, "--gone goes with none of IDs"),
+    "undrain --gone --older-than -1d": (2, "not a duration"),
+    "undrain gw-2 -y": (2, "--older-than and -y are for --gone"),
     "undrain --all gw-2": (2, "--all and IDs don't go together"),
     "undrain gw-2 nope": (4, "no node nope"),
     "undrain gw-2 gw-3": (5, "node gw-3 is cordoned, not drained: uncordon is for that"),
@@ -77,6 +80,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.timeout(240)
 async def test_what_is_refused_changes_nothing(bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
     await bob.drain("gw-2")
     assert (await clusterctl("cordon", "gw-3", env=here)).code == 0
@@ -139,3 +143,34 @@ async def test_the_history_tells_who_did_what(bob: Operator, clusterctl: Any, he
     assert json.loads(newest.out)["node"] == "gw-2"
     by = await clusterctl("history", "--by", entries[0]["by"].partition("@")[0], "-o", "jsonl", env=here)
     assert len(by.out.splitlines()) == 3
+
+
+async def test_what_is_asked_of_nodes_that_are_gone_is_dropped(
+    fleet: Any, bob: Operator, clusterctl: Any, here: dict[str, str]
+) -> None:
+    await bob.drain("gw-1", "gone-1")
+    assert (await clusterctl("cordon", "gone-2", "--offline", env=here)).code == 0
+    young = await clusterctl("undrain", "--gone", "-y", env=here)
+    assert (young.code, young.out) == (0, "")
+    assert "nothing is asked, for that long, of a node that is gone" in young.err
+    refused = await clusterctl("undrain", "--gone", "--older-than", "0", env=here)
+    assert (refused.code, "what is asked of 2 nodes would be dropped" in refused.err) == (5, True)
+    assert sorted(await bob.intents()) == ["gone-1", "gone-2", "gw-1"]
+    dropped = await clusterctl("undrain", "--gone", "--older-than", "0", "-y", env=here)
+    assert (dropped.code, dropped.out.splitlines()[-2:]) == (0, ["gone-1 pruned", "gone-2 pruned"])
+    assert await bob.intents() == {"gw-1": "drain"}
+    history = (await clusterctl("history", "--what", "prune", "-o", "jsonl", env=here)).out
+    assert [json.loads(line)["node"] for line in history.splitlines()] == ["gone-1", "gone-2"]
+
+
+async def test_a_node_that_comes_back_meanwhile_is_not_undrained(
+    fleet: Any, bob: Operator, terminal: Any, here: dict[str, str]
+) -> None:
+    await bob.drain("gone-1", "gone-2")
+    async with terminal("undrain", "--gone", "--older-than", "0", env=here) as screen:
+        await screen.shows("Drop it for gone-1, gone-2? [y/N]")
+        await fleet.register("gone-1")
+        screen.type("y\n")
+        assert await screen.ends() == 5
+    assert "node gone-1 is back: its intent stays" in screen.shown
+    assert await bob.intents() == {"gone-1": "drain"}

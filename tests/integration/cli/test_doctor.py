@@ -16,7 +16,7 @@ from clusterd.node import Node, encode_node
 from clusterd.testing import AdminError, EtcdBinary, EtcdCluster, EtcdServer, etcd_binaries
 
 CHECKS = {"endpoint", "tls", "cluster", "version", "quorum", "members", "alarms", "auth", "credentials"}
-CHECKS |= {"lease clock", "watch", "nodes", "clock"}
+CHECKS |= {"rights", "lease clock", "watch", "nodes", "clock"}
 
 on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
 
@@ -93,7 +93,8 @@ async def test_auth(fleet: Any, clusterctl: Any) -> None:
     users = ("root:secret", "ann:pw", "bob:pw", "ann:wrong")
     runs = (examine(clusterctl, endpoint, options=("--user", user)) for user in users)
     root, ann, bob, wrong, nobody = await asyncio.gather(*runs, examine(clusterctl, endpoint))
-    assert (root.code, root.levels("auth"), root.levels("watch")) == (0, ["ok"], ["ok"])
+    assert (root.code, root.levels("rights"), root.levels("watch")) == (0, ["ok"], ["ok"])
+    assert root.text("auth").startswith("on")
     assert (ann.code, ann.levels("credentials"), ann.levels("watch")) == (0, ["ok"], ["warn"])
     assert "not checked" in ann.text("watch")
     for refused in (bob, wrong, nobody):

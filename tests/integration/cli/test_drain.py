@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from clusterd import Agent, Drain
-from clusterd.testing import AgentProcess, EtcdServer, eventually
+from clusterd.node import Node, NodeState, encode_node
+from clusterd.testing import AgentProcess, EtcdServer, TcpProxy, eventually
 
 
 class Yard:
@@ -211,7 +212,17 @@ REFUSED = {
     "drain": (2, "drain what? Give IDs, -l, --zone or --all: an empty selection never means everything"),
     "drain --all gw-1": (2, "--all and IDs don't go together"),
     "drain gw-1 --zone a": (2, "IDs and --zone don't go together"),
-    "drain gw-1 nope": (4, "no node nope; nothing was changed"),
+    "drain gw-1 nope": (4, "no node nope; nothing was changed. One that is down can be asked too, with --offline"),
+    "drain gw-1 nope --offline": (5, "not confirmed: 2 nodes"),
+    "drain --zone nope --offline -y": (2, "--offline is for IDs"),
+    "drain set": (2, "change which drain? Give IDs, or --all"),
+    "drain set gw-1": (2, "change what?"),
+    "drain set gw-1 --rate 5 --over 5s": (2, "contradict each other"),
+    "drain set gw-1 --rate -5": (2, "is not a pace"),
+    "drain set gw-1 --deadline 2020-01-01T00:00:00Z": (2, "is in the past"),
+    "drain set gw-1 --rate 5": (4, "gw-1 is not being drained"),
+    "drain set --all --rate 5": (4, "no node is being drained"),
+    "drain status --timeout 5s": (2, "is for --watch"),
     "drain -l tier=nope -y": (4, "none of 4 nodes is selected"),
     "drain go-svc": (5, "node go-svc is foreign"),
     "drain gw-1 --rate 5/s --over 1m": (2, "contradict each other"),
@@ -236,6 +247,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.timeout(240)
 async def test_what_is_refused_changes_nothing(fleet: Any, clusterctl: Any, here: dict[str, str]) -> None:
     lease = await fleet.etcd.admin.lease_grant(300)
     await fleet.etcd.admin.put(f"/elections/job/{lease:x}", "gw-1", lease=lease)
@@ -285,3 +297,126 @@ async def test_ctrl_c_at_a_terminal_detaches(yard: Yard, terminal: Callable[...,
         assert await screen.ends() == 130
     assert "clusterctl drain status -w gw-1" in screen.shown
     assert await yard.wanted() == ["gw-1"]
+
+
+async def test_a_node_that_is_down_is_drained_when_it_comes_up(yard: Yard, clusterctl: Any, here: Any) -> None:
+    result = await clusterctl("drain", "ghost", "--offline", "--settle", "200ms", "--detach", env=here)
+    assert result.code == 0, result.err
+    assert "note: ghost is not registered: it is drained when it comes up" in result.out
+    assert (await clusterctl("cordon", "other", "--offline", env=here)).out == "other cordoned, for when it comes up\n"
+    assert await yard.wanted() == ["ghost", "other"]
+    agent = await yard.gateway("ghost", 5)
+    assert agent.node.state != "active"
+    assert (await clusterctl("drain", "status", "-w", "ghost", "--timeout", "20s", env=here)).code == 0
+    assert is_state(agent, "drained")()
+
+
+async def test_a_running_drain_is_changed(yard: Yard, clusterctl: Any, started: Any, here: dict[str, str]) -> None:
+    for node in ("gw-1", "gw-2", "gw-3"):
+        await yard.gateway(node, 200)
+    slow = ("drain", "gw-1", "gw-2", "-y", "--settle", "0", "--rate", "1/s")
+    async with started(*slow, env=here) as child:
+        while b"left" not in await child.stderr.readline():
+            pass
+        result = await clusterctl("drain", "set", "gw-1", "--rate", "500/s", "-m", "hurry", env=here)
+        assert (result.code, result.out) == (0, "gw-1 changed: rate 1 → 500, reason none → hurry\n")
+        refused = await clusterctl("drain", "set", "--all", "--rate", "500/s", env=here)
+        assert (refused.code, "2 drains would be changed" in refused.err) == (5, True)
+        deadline = ("--deadline", "1s", "--on-deadline", "force")
+        assert (await clusterctl("drain", "set", "gw-2", *deadline, env=here)).code == 0
+        async with asyncio.timeout(30):
+            assert await child.wait() == 6
+        out = (await child.stdout.read()).decode()
+    assert "gw-1 drained (200 sessions moved)" in out
+    assert "gw-2 drained: at the deadline its sessions were forced" in out
+    history = (await clusterctl("history", "gw-1", "--what", "change", "-o", "jsonl", env=here)).out
+    assert json.loads(history)["details"] == "rate 1 → 500, reason none → hurry"
+
+
+async def test_the_plan_is_the_order(yard: Yard, clusterctl: Any, here: dict[str, str]) -> None:
+    for node in ("c", "a", "d", "b"):
+        await yard.gateway(node, 3)
+    chosen = ("drain", "d", "b", "a", "c", "-y", "--settle", "0", "--max-unavailable", "1", "-o", "jsonl")
+    result = await clusterctl(*chosen, env=here)
+    assert result.code == 0, result.err
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert [event["node"] for event in events if event["event"] == "drained"] == ["a", "b", "c", "d"]
+
+
+async def test_both_timeouts_act(yard: Yard, clusterctl: Any, here: dict[str, str]) -> None:
+    await yard.gateway("gw-1", 50)
+    await yard.gateway("gw-2", 0)
+    slow = ("drain", "gw-1", "--rate", "1/s", "--settle", "0", "--timeout", "1s")
+    result = await clusterctl("--timeout", "10s", *slow, env=here)
+    assert (result.code, "not drained within the --timeout" in result.err) == (7, True)
+    again = await clusterctl("drain", "status", "-w", "gw-1", "--timeout", "500ms", env=here)
+    assert again.code == 7
+    yard.etcd.pause()
+    dead = await clusterctl("--timeout", "300ms", "drain", "gw-2", "--timeout", "20s", env=here)
+    yard.etcd.resume()
+    assert (dead.code, "no answer within 0." in dead.err) == (3, True), dead.err
+    shown = await clusterctl("drain", "--help")
+    assert "Wait no longer than this; the drain goes on. (The one for a call to etcd" in " ".join(shown.out.split())
+    assert "After `drain`" in (await clusterctl("--help")).out
+
+
+class TestInterrupted:
+    """The command is interrupted while it places a cohort too large for one transaction."""
+
+    NODES = 250
+
+    @pytest.fixture
+    async def placing(self, yard: Yard, started: Any) -> AsyncIterator[tuple[Any, TcpProxy, Agent]]:
+        """A drain of many, through a slow network, of whose nodes some have been asked; the first one is real."""
+        agent = await yard.gateway("gw-000", 5)
+        lease = await yard.etcd.admin.lease_grant(300)
+        for number in range(1, self.NODES):
+            node = Node(id=f"gw-{number:03}", address="127.0.0.1:80", state=NodeState.CORDONED)
+            await yard.etcd.admin.put(f"/nodes/{node.id}", encode_node(node), lease=lease)
+        async with TcpProxy(yard.etcd.endpoint) as proxy:
+            chosen = ("drain", "--all", "-y", "--settle", "0", "--endpoints", proxy.endpoint)
+            async with started(*chosen, env={"CLUSTERCTL_TIMEOUT": "20s"}) as child:
+                assert b"SESSIONS" in await child.stdout.readline()
+                proxy.delay(0.3)
+                await eventually(yard.wanted, timeout=30)
+                proxy.drop()
+                assert len(await yard.wanted()) < self.NODES
+                yield child, proxy, agent
+
+    async def test_by_ctrl_c_takes_back_what_was_asked(self, yard: Yard, placing: Any) -> None:
+        child, proxy, agent = placing
+        child.send_signal(signal.SIGINT)
+        await proxy.heal()
+        async with asyncio.timeout(30):
+            rest = await child.stderr.read()
+            assert await child.wait() == 130
+        assert b"what was asked so far is taken back" in rest
+        assert await yard.wanted() == []
+        await eventually(is_state(agent, "active"))
+
+    async def test_by_a_kill_moves_nobody(self, placing: Any, clusterctl: Any, here: Any) -> None:
+        child, _, agent = placing
+        await child.kill()
+        await eventually(is_state(agent, "cordoned"))
+
+        async def says() -> bool:
+            shown = (await clusterctl("drain", "status", "gw-000", "-o", "json", env=here)).out
+            return "if its operator was interrupted" in json.loads(shown)[0]["blocked_by"]
+
+        await eventually(says)
+        assert agent.sessions.count == 5
+        assert (await clusterctl("undrain", "--all", env=here)).code == 0
+        await eventually(is_state(agent, "active"))
+
+
+async def test_two_operators_at_once_keep_both_limits(yard: Yard, clusterctl: Any, here: dict[str, str]) -> None:
+    agents = [await yard.gateway(f"gw-{number}", 10) for number in range(5)]
+    most = 0
+    common = ("-y", "--settle", "0", "--rate", "30/s", "--max-unavailable", "1")
+    both = asyncio.gather(
+        clusterctl("drain", "gw-0", "gw-1", *common, env=here), clusterctl("drain", "gw-2", "gw-3", *common, env=here)
+    )
+    while not both.done():
+        await asyncio.sleep(0.02)
+        most = max(most, sum(agent.node.state == "draining" for agent in agents))
+    assert ([result.code for result in await both], most) == ([0, 0], 1)

@@ -159,8 +159,8 @@ def in_order() -> Any:
 
 @pytest.fixture(scope="session")
 def etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
-    """The newest etcd: what a drain asks of etcd is what membership asks of every version."""
-    return newest_etcd()
+    """The newest etcd, unless a test asks for others."""
+    return getattr(request, "param", None) or newest_etcd()
 
 
 @pytest.fixture

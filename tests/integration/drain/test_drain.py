@@ -14,11 +14,14 @@ from clusterd.drain import OnDeadline
 from clusterd.drain.operator import change_intent, read_intent
 from clusterd.history import read_history
 from clusterd.keys import Keyspace
-from clusterd.testing import eventually, never
+from clusterd.status import decode_status
+from clusterd.testing import etcd_binaries, eventually, never
 
 KEYS = Keyspace()
+on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
 
 
+@on_every_version
 async def test_a_drain_goes_through_its_states_and_is_told_of(yard: Any, in_order: Any) -> None:
     witness = await yard.witness()
     gateway = await yard.gateway("gw-1", 40)
@@ -85,6 +88,21 @@ async def test_a_drain_is_taken_back_at_any_moment(yard: Any, moment: str) -> No
     assert all(drain.cancelled.is_set() for drain in gateway.drains)
 
 
+async def test_who_sees_the_intent_gone_sees_that_it_was_aborted(yard: Any) -> None:
+    await yard.gateway("gw-1", 50)
+    (view,) = await yard.drain("gw-1", rate=1.0, deadline=1.0, on_deadline=OnDeadline.ABORT)
+    intent, status = view.key, b"/status/gw-1"
+    start = view.revision + 1
+    async with yard.client.watch(intent, None, start_revision=start) as watch:
+        (event,) = await anext(watch)
+    assert event.type == "DELETE"
+    at = await yard.client.range(status, revision=event.kv.mod_revision)
+    found = decode_status(at.kvs[0].value)
+    assert found is not None
+    assert found.drain is not None
+    assert (found.drain.aborted, found.drain.intent) == (True, view.intent.id)
+
+
 async def test_at_the_deadline_sessions_are_forced(yard: Any) -> None:
     gateway = await yard.gateway("gw-1", 50)
     began = time.monotonic()
@@ -108,6 +126,7 @@ async def test_at_the_deadline_sessions_are_kept(yard: Any) -> None:
     await eventually(lambda: gateway.state == "drained")
 
 
+@on_every_version
 @pytest.mark.parametrize("before", ["active", "cordoned"])
 async def test_at_the_deadline_a_drain_is_aborted_and_what_was_before_restored(yard: Any, before: str) -> None:
     gateway = await yard.gateway("gw-1", 50)
@@ -127,6 +146,7 @@ async def test_at_the_deadline_a_drain_is_aborted_and_what_was_before_restored(y
     assert len(gateway.moves) == moved
 
 
+@on_every_version
 async def test_a_running_drain_is_hurried_and_stays_the_same_one(yard: Any) -> None:
     gateway = await yard.gateway("gw-1", 500)
     (view,) = await yard.drain("gw-1", rate=1.0)

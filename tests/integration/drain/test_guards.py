@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from clusterd.testing import EtcdServer, eventually, never
+import pytest
+from msgspec.structs import replace
+
+from clusterd.drain.operator import change_intent, place_intents, read_intent
+from clusterd.keys import Keyspace
+from clusterd.testing import EtcdServer, etcd_binaries, eventually, never
+
+on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
 
 
+@on_every_version
 async def test_two_operators_at_once_never_exceed_their_limit_together(yard: Any) -> None:
     witness = await yard.witness()
     gateways = [await yard.gateway(f"gw-{number}", 5) for number in range(4)]
@@ -52,6 +60,44 @@ async def test_the_permit_of_a_dead_node_goes_with_its_lease(yard: Any, etcd: Et
     assert progress.waits_for_permit
     assert gateway.state == "cordoned"
     await eventually(lambda: gateway.state == "drained")
+
+
+@on_every_version
+async def test_a_cohort_drains_in_the_order_of_its_plan(yard: Any) -> None:
+    witness = await yard.witness()
+    for number in range(4):
+        await yard.gateway(f"gw-{number}", 3)
+    cohort = {"cohort": "c", "cohort_size": 4, "max_unavailable": "1", "settle": 0.0}
+    order = [2, 0, 3, 1]
+    intents = {f"gw-{number}": yard.intent(**cohort, order=turn) for turn, number in enumerate(order)}
+    await place_intents(yard.client, Keyspace(), intents)
+    await eventually(lambda: [witness.states(f"gw-{n}")[-1] for n in range(4)] == ["drained"] * 4, timeout=30)
+    done = [node for node, state in witness.events if state == "drained"]  # a short `draining` may never be put
+    assert list(dict.fromkeys(done)) == [f"gw-{number}" for number in order]
+    assert witness.most_at_once("draining") == 1
+
+
+async def test_while_its_operator_is_still_placing_it_a_cohort_waits(yard: Any) -> None:
+    gateway = await yard.gateway("gw-0", 3)
+    (view,) = await yard.drain("gw-0", placing=True, cohort_size=2, settle=0.0)
+    await yard.blocked("gw-0", "not all of its nodes have been asked yet")
+    assert gateway.state == "cordoned"
+    placed = {"gw-0": replace(view.intent, placing=False, cohort_size=1)}
+    await place_intents(yard.client, Keyspace(), placed, {"gw-0": view})
+    await eventually(lambda: gateway.state == "drained")
+
+
+async def test_another_limit_of_a_drain_that_waits_lets_it_begin(yard: Any) -> None:
+    gateways = [await yard.gateway(f"gw-{number}", 100) for number in range(2)]
+    await yard.drain("gw-0", rate=5.0, max_unavailable="1", settle=0.0)
+    await eventually(lambda: gateways[0].moves)
+    (view,) = await yard.drain("gw-1", max_unavailable="1", settle=0.0)
+    await yard.blocked("gw-1", "a permit: gw-0 drains already")
+    first = await read_intent(yard.client, Keyspace(), "gw-0")
+    await change_intent(yard.client, Keyspace(), view, max_unavailable="2")
+    await never(lambda: gateways[1].moves, 0.3)  # the other one's limit is still 1
+    await change_intent(yard.client, Keyspace(), first, max_unavailable=None)
+    await eventually(lambda: gateways[1].state == "drained")
 
 
 async def test_enough_nodes_must_stay_active(yard: Any) -> None:

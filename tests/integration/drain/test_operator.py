@@ -17,6 +17,7 @@ from clusterd.drain.operator import (
     intent_after,
     list_intents,
     place_intents,
+    prune_intent,
     read_intent,
     withdraw_intent,
 )
@@ -125,3 +126,25 @@ async def test_the_history_is_kept_in_order_and_under_a_lease(etcd: EtcdServer, 
     assert [entry.node for entry in await read_history(client, KEYS, limit=2)] == ["gw-2"]
     stored = await etcd.admin.range("/history/")
     assert all(kv.lease for kv in stored if kv.key != b"/history/zzz" and kv.key != "/history/zzz")
+
+
+async def test_the_intent_of_a_node_that_is_back_is_not_pruned(etcd: EtcdServer, client: Client) -> None:
+    (view,) = await place_intents(client, KEYS, {"gone": drain()})
+    await etcd.admin.put("/nodes/gone", b"active")
+    with pytest.raises(IntentConflict, match="node gone is back: its intent stays"):
+        await prune_intent(client, KEYS, view)
+    await etcd.admin.delete("/nodes/gone")
+    changed = await change_intent(client, KEYS, view, rate=5.0)
+    with pytest.raises(IntentConflict, match="being drained"):
+        await prune_intent(client, KEYS, view)
+    await prune_intent(client, KEYS, changed)
+    await prune_intent(client, KEYS, changed)  # gone already: what was wanted holds
+    assert await list_intents(client, KEYS) == []
+
+
+async def test_a_conflict_halfway_leaves_what_others_placed(client: Client) -> None:
+    (theirs,) = await place_intents(client, KEYS, {"gw-1": drain("bob@ops")})
+    changed = await change_intent(client, KEYS, theirs, rate=5.0)
+    with pytest.raises(IntentConflict):
+        await change_intent(client, KEYS, theirs, rate=7.0)
+    assert await list_intents(client, KEYS) == [changed]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from clusterd import SessionState
+from clusterd.drain import OnDeadline
 from clusterd.testing import EtcdServer, TcpProxy, eventually
 
 AWAY = 3.0
@@ -24,7 +25,7 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_drain_survives_etcd(yard: Any, etcd: EtcdServer, in_order: Any, moment: str, fault: str) -> None:
     gateway = await yard.gateway("gw-1", 40)
-    await yard.drain("gw-1", rate=20.0, max_unavailable="1")
+    await yard.drain("gw-1", rate=20.0)
     await eventually(lambda: MOMENTS[moment](gateway))
     left = len(gateway.sessions)
     if fault == "killed":
@@ -43,6 +44,36 @@ async def test_a_drain_survives_etcd(yard: Any, etcd: EtcdServer, in_order: Any,
     await eventually(lambda: gateway.state == "drained" and not gateway.sessions)
     await eventually(lambda: gateway.agent.topology.nodes["gw-1"].state == "drained")
     assert sum(count for _, count in gateway.moves) == 40
+
+
+async def test_a_limit_holds_while_it_can_not_be_known_who_else_drains(yard: Any) -> None:
+    """A node that is cut off stops before another one can have its permit; then it waits for its turn again."""
+    async with TcpProxy(yard.etcd.endpoint) as proxy:
+        one, other = await yard.gateway("gw-1", 200, etcd=proxy.endpoint), await yard.gateway("gw-2", 200)
+        await yard.drain("gw-1", rate=30.0, max_unavailable="1", settle=0.0)
+        await eventually(lambda: one.moves)
+        await yard.drain("gw-2", rate=30.0, max_unavailable="1", settle=0.0)
+        await yard.blocked("gw-2", "a permit: gw-1 drains already")
+        proxy.drop()
+        await eventually(lambda: other.moves)
+        assert one.moves[-1][0] < other.moves[0][0]
+        await proxy.heal()
+        await yard.blocked("gw-1", "a permit: gw-2 drains already")
+        assert one.moves[-1][0] < other.moves[0][0]
+        other.sessions.clear()
+        await eventually(lambda: one.moves[-1][0] > other.moves[0][0])
+
+
+async def test_a_forced_deadline_waits_for_the_permit(yard: Any) -> None:
+    one, other = await yard.gateway("gw-1", 200), await yard.gateway("gw-2", 5)
+    await yard.drain("gw-1", rate=1.0, max_unavailable="1", settle=0.0)
+    await eventually(lambda: one.moves)
+    await yard.drain("gw-2", max_unavailable="1", settle=0.0, deadline=0.5, on_deadline=OnDeadline.FORCE)
+    progress = await yard.blocked("gw-2", "a permit: gw-1 drains already")
+    await eventually(lambda: other.agent.sessions.count == 5)
+    await yard.withdraw("gw-1")
+    await eventually(lambda: other.state == "drained")
+    assert progress.waits_for_permit
 
 
 @pytest.mark.parametrize("silence", ["drop", "half_open"])

@@ -12,6 +12,7 @@ import pytest
 from clusterd import TLS, EtcdOptions, SessionState, UsageError
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import LoginRefused, PermissionDenied, TlsFailed
+from clusterd.etcd.ops import put
 from clusterd.testing import EtcdServer, eventually
 from clusterd.testing.certs import make_certificates
 
@@ -107,6 +108,27 @@ async def test_auth_turned_on_later_and_a_permission_taken_and_given_back_are_su
     revision = await asyncio.wait_for(agent.update(weight=5), 15)
     await asyncio.wait_for(agent.wait_for(revision), 10)
     assert witness.left == []
+
+
+async def test_roles_that_change_all_the_time_refuse_no_call(guarded: EtcdServer) -> None:
+    """Whoever is asking while roles change hears that its revision of them is old, on each version in other words."""
+    async with Client(login(guarded)) as client:
+        changed = asyncio.Event()
+
+        async def use() -> int:
+            calls = 0
+            while not changed.is_set():
+                await client.txn([], [put(b"/fleet/a", b"")], [])
+                await client.range(b"/fleet/a")
+                calls += 1
+            return calls
+
+        async with asyncio.TaskGroup() as group:
+            users = [group.create_task(use()) for _ in range(8)]
+            for number in range(30):
+                await guarded.admin.add_role(f"other-{number}")
+            changed.set()
+        assert all(user.result() for user in users)
 
 
 def test_a_password_shows_nowhere() -> None:

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from clusterctl.drain.changing import differences
+from clusterctl.drain.command import make_intents
 from clusterctl.drain.looks import Look
 from clusterctl.drain.plan import check_plan, make_plan
 from clusterctl.drain.rendering import facts, outcome_text, plan_document, plan_lines, plan_table, status_table
-from clusterctl.drain.terms import Terms, parse_deadline, parse_rate, parse_selection, parse_settle, parse_terms
+from clusterctl.drain.terms import Terms, parse_changes, parse_deadline, parse_rate, parse_selection, parse_terms
 from clusterctl.drain.tracking import RETURN_SECONDS, Outcome, Tracker, exit_code
+from clusterctl.durations import parse_span
 from clusterctl.fleet import Entry
 from clusterctl.history import Search
 from clusterctl.render import tables
@@ -83,6 +86,53 @@ def test_a_plan_without_nodes_is_none() -> None:
         make_plan(FLEET, ids("a", "x"))
 
 
+def test_a_node_that_is_down_is_planned_for_only_if_that_is_said() -> None:
+    with pytest.raises(NothingMatched, match="One that is down can be asked too, with --offline"):
+        make_plan(FLEET, ids("a", "ghost"))
+    plan = make_plan(FLEET, ids("ghost", "a"), offline=True)
+    assert (plan.ids, plan.absent, plan.concerns[0]) == (("a", "ghost"), ("ghost",), "2 nodes")
+    assert tables.aligned(plan_table(plan)).splitlines()[-1].split() == ["2", "ghost", "down", "-", "-", "-"]
+    assert plan_lines(plan, Terms())[-1] == "note: ghost is not registered: it is drained when it comes up"
+    assert plan_document(plan, Terms())["absent"] == ["ghost"]
+    alone = make_plan(FLEET, ids("ghost"), offline=True)
+    assert (alone.concerns, alone.capacity) == ([], 1.0)
+
+
+def test_the_order_of_the_plan_is_that_of_the_intents() -> None:
+    intents = make_intents(make_plan(FLEET, ids("c", "a", "b")), {}, Terms(), "")
+    assert [(node, intent.order, intent.cohort_size) for node, intent in intents.items()] == [
+        ("a", 0, 3),
+        ("b", 1, 3),
+        ("c", 2, 3),
+    ]
+    assert len({intent.cohort for intent in intents.values()}) == 1
+
+
+def test_what_of_a_drain_is_to_change() -> None:
+    nothing = FLAGS | {"reason": None}
+    given = {"rate": "50/s", "deadline": "1m", "max_unavailable": "none", "settle": "0", "reason": "later"}
+    assert parse_changes(nothing | given, NOW) == {
+        "rate": 50.0,
+        "deadline": (NOW + timedelta(minutes=1)).isoformat(timespec="milliseconds"),
+        "max_unavailable": None,
+        "settle": 0.0,
+        "reason": "later",
+    }
+    assert parse_changes(nothing | {"deadline": "none", "rate": "none"}, NOW) == {"deadline": None, "rate": None}
+    wrong: list[dict[str, str]] = [{}, {"rate": "5", "over": "1m"}, {"deadline": "none", "on_deadline": "keep"}]
+    for flags in (*wrong, {"settle": "none"}, {"min_active": "0"}, {"rate": "-5"}):
+        with pytest.raises(UsageError):
+            parse_changes(nothing | flags, NOW)
+
+
+def test_a_change_is_told_in_words() -> None:
+    before = drain(rate=5.0, max_unavailable="1")
+    assert differences(before, before.changed(over=60.0, max_unavailable=None)) == (
+        "rate 5 → none, over none → 60, max_unavailable 1 → none"
+    )
+    assert differences(before, before) == "nothing"
+
+
 def test_a_guard_that_would_never_let_it_begin_refuses_it() -> None:
     plan = make_plan(FLEET, ids("a"))
     check_plan(plan, {}, {}, Terms(min_active="2"))
@@ -132,7 +182,7 @@ def test_deadlines_are_spans_or_moments() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0s", 0.0), ("0.0m", 0.0), ("10s", 10.0)])
 def test_settling_may_take_no_time(text: str, seconds: float) -> None:
-    assert parse_settle(text) == seconds
+    assert parse_span(text, "--settle") == seconds
 
 
 def test_flags_that_contradict_each_other_are_refused() -> None:

@@ -8,19 +8,22 @@ import pytest
 
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.errors import AuthNotEnabled, EtcdError, LoginRefused, Unavailable
+from clusterd.testing import eventually
 
 
 class Logins:
-    """Logins that take a moment, and end as told: a token, or an error."""
+    """Logins that take a moment, or until `answer` is set if they hang, and end as told: a token, or an error."""
 
-    def __init__(self, *ends: EtcdError | None) -> None:
+    def __init__(self, *ends: EtcdError | None, hang: bool = False) -> None:
         self.count = 0
+        self.answer = asyncio.Event()
+        self._hang = hang
         self._ends = list(ends)
 
     async def __call__(self) -> str:
         self.count += 1
         number = self.count
-        await asyncio.sleep(0.01)
+        await (self.answer.wait() if self._hang else asyncio.sleep(0.01))
         end = self._ends.pop(0) if self._ends else None
         if end is not None:
             raise end
@@ -112,14 +115,44 @@ async def test_an_etcd_where_login_was_enabled_since_gets_one() -> None:
 
 
 async def test_a_call_that_gives_up_while_it_logs_in_leaves_the_login_to_the_next() -> None:
-    logins = Logins()
+    logins = Logins(hang=True)
     tokens = TokenSource(logins)
     first, second = asyncio.create_task(tokens.get()), asyncio.create_task(tokens.get())
-    await asyncio.sleep(0.001)
+    await eventually(lambda: logins.count == 1)
     first.cancel()
-    assert await second == "token-2"
+    logins.answer.set()
+    assert await second == "token-1"
     with pytest.raises(asyncio.CancelledError):
         await first
+    assert logins.count == 1
+
+
+async def test_a_login_that_nobody_waits_for_any_more_serves_the_next_call() -> None:
+    logins = Logins(hang=True)
+    tokens = TokenSource(logins)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(tokens.get(), 0.001)
+    logins.answer.set()
+    assert await tokens.get() == "token-1"
+
+
+async def test_a_login_that_fails_when_nobody_waits_any_more_is_no_loose_end() -> None:
+    logins = Logins(Unavailable("nobody there"), hang=True)
+    tokens = TokenSource(logins)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tokens.get(), 0.001)
+    logins.answer.set()
+    await eventually(lambda: tokens._running is None)
+    assert await tokens.get() == "token-2"
+
+
+async def test_closing_ends_a_login_under_way() -> None:
+    tokens = TokenSource(Logins(hang=True))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tokens.get(), 0.001)
+    await tokens.close()
+    assert tokens.token is None
 
 
 async def test_each_refusal_is_an_error_of_its_own() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from clusterd.errors import ClusterdError
 from clusterd.etcd import errors
 from clusterd.etcd.errors import (
+    AuthChanged,
     AuthExpired,
     AuthNotEnabled,
     Compacted,
@@ -21,6 +22,7 @@ from clusterd.etcd.errors import (
     LeaseExists,
     LeaseGone,
     LoginRefused,
+    NoLogin,
     NoSpace,
     PermissionDenied,
     Refused,
@@ -56,6 +58,11 @@ SAID = [
     ("etcdserver: not capable", 14, 503, Unavailable),
     ("etcdserver: too many requests", 8, 429, Unavailable),
     ("etcdserver: rpc not supported for learner", 14, 503, Unavailable),
+    ("etcdserver: rpc not supported for learner", 9, 400, Unavailable),  # newer ones
+    ("etcdserver: not capable", 9, 400, Unavailable),
+    ("etcdserver: request timed out", 14, 503, Unavailable),  # 3.4.23 and 3.5.1 without a quorum
+    ("etcdserver: context deadline exceeded", 4, 504, Unavailable),
+    ("etcdserver: request canceled", 1, 499, Unavailable),
     ("transport is closing", 14, 503, Unavailable),
     ('connection error: desc = "transport: Error while dialing dial tcp: connection refused"', 14, 503, Unavailable),
     ("etcdserver: mvcc: database space exceeded", 8, 429, NoSpace),
@@ -66,8 +73,23 @@ SAID = [
     ("etcdserver: invalid auth token", 16, 401, AuthExpired),
     ("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token", 0, 200, AuthExpired),
     ("etcdserver: user name is empty", 3, 400, AuthExpired),
-    ("etcdserver: revision of auth store is old", 3, 400, AuthExpired),
-    ("auth: revision in header is old", 3, 400, Refused),
+    ("etcdserver: revision of auth store is old", 3, 400, AuthChanged),  # seen from 3.4.23
+    ("auth: revision in header is old", 2, 500, AuthChanged),  # seen from 3.5.1
+    ("auth: authentication failed, password was given for no password user", 2, 500, LoginRefused),
+    ("etcdserver: root user does not exist", 9, 400, Refused),
+    ("etcdserver: role name already exists", 9, 400, Refused),
+    # What etcd has no code for, and so sends as UNKNOWN: server/etcdserver/errors, server/lease/leasehttp/http.go
+    ("etcdserver: request cancelled", 2, 500, Unavailable),
+    ("etcdserver: request timed out, leader transfer took too long", 2, 500, Unavailable),
+    ("waiting for node to catch up its applied index has timed out", 2, 500, Unavailable),
+    ("lease: unknown error(not a primary lessor)", 2, 500, Unavailable),
+    ("lease: renew id mismatch", 2, 500, Unavailable),
+    ('Post "http://10.0.0.1:2380/leases": EOF', 2, 500, Unavailable),
+    ("etcdserver: cluster version not found during downgrade", 9, 400, Refused),
+    # gRPC's own, between the gateway and etcd
+    ("stream terminated by RST_STREAM with error code: INTERNAL_ERROR", 13, 500, Unavailable),
+    ("grpc: received message larger than max (5000000 vs. 2097152)", 8, 429, Refused),
+    ("unknown service etcdserverpb.Nope", 12, 501, Refused),
     ("etcdserver: request is too large", 3, 400, Refused),
     ("etcdserver: key is not provided", 3, 400, Refused),
     ("etcdserver: too large lease TTL", 11, 400, Refused),
@@ -93,7 +115,12 @@ def test_what_etcd_says_has_its_class(message: str, code: int, status: int, kind
         (16, 401, AuthExpired),
         (0, 502, Unavailable),
         (0, 503, Unavailable),
-        (13, 504, Unavailable),
+        (2, 500, Unavailable),
+        (13, 500, Unavailable),
+        (3, 400, Refused),
+        (8, 429, Refused),
+        (9, 400, Refused),
+        (15, 500, Refused),
         (5, 404, Refused),
         (12, 501, Refused),
         (-1, 400, Refused),
@@ -135,6 +162,7 @@ def test_the_words_of_grpc_are_taken_off() -> None:
         (EtcdError, 1),
         (Unavailable, 3),
         (TlsFailed, 3),
+        (NoLogin, 3),
         (WrongCluster, 3),
         (Refused, 5),
         (LoginRefused, 5),

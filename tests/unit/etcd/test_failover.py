@@ -16,10 +16,12 @@ import pytest
 from clusterd.etcd.auth import TokenSource
 from clusterd.etcd.endpoints import EndpointPool
 from clusterd.etcd.errors import (
+    AuthChanged,
     AuthExpired,
     EtcdError,
     LeaseGone,
     LoginRefused,
+    NoLogin,
     Refused,
     TlsFailed,
     Unavailable,
@@ -263,6 +265,56 @@ async def test_a_fresh_token_that_does_not_help_is_told_not_tried_for_ever() -> 
     with pytest.raises(AuthExpired):
         await cluster.run()
     assert cluster.turns == "aaa"
+
+
+async def test_roles_that_change_again_and_again_are_waited_out() -> None:
+    async def login() -> str:
+        return f"token-{cluster.failover.tokens.logins}"
+
+    cluster = Cluster(login=login)
+
+    async def attempt(_: Any, token: str | None) -> str | None:
+        if cluster.failover.tokens.logins < 4:
+            raise AuthChanged("auth: revision in header is old")
+        return token
+
+    assert await cluster.failover.run(attempt, 10.0) == "token-4"
+    assert cluster.failover.pool.candidates()[0] == "http://a:2379"
+
+
+async def test_a_slow_login_is_not_the_endpoints_fault_and_serves_the_next_call() -> None:
+    answer = asyncio.Event()
+
+    async def login() -> str:
+        await answer.wait()
+        return "token"
+
+    cluster = Cluster(login=login)
+    with pytest.raises(NoLogin, match=r"no answer to the login within 0\.3 s"):
+        await cluster.run(0.3)
+    assert cluster.asked == []
+    assert cluster.failover.pool.candidates()[0] == "http://a:2379"
+    answer.set()
+    assert await cluster.run() == "http://a:2379"
+    assert cluster.failover.tokens.logins == 1
+
+
+async def test_a_login_that_finds_nobody_says_who_was_asked() -> None:
+    async def login() -> str:
+        raise Unavailable("http://b:2379: connection refused")
+
+    with pytest.raises(NoLogin, match=r"^http://b:2379: connection refused$"):
+        await Cluster(login=login).run(0.3)
+
+
+async def test_a_login_over_tls_that_fails_is_not_tried_again() -> None:
+    async def login() -> str:
+        raise TlsFailed("certificate expired")
+
+    cluster = Cluster(login=login)
+    with pytest.raises(TlsFailed):
+        await cluster.run(5.0)
+    assert cluster.failover.tokens.logins <= 3
 
 
 async def test_an_etcd_that_wants_a_login_refuses_who_has_no_credentials() -> None:
