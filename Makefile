@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
-BENCHES ?= snapshot latency idle join routing election drain
+BENCHES ?= snapshot latency idle join routing election drain gateway
 SECONDS ?= 180
 PORT ?= 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.gateway.feed import CHUNK, Feed
@@ -90,6 +90,7 @@ class World:
 
 
 @given(st.lists(st.sampled_from(["told", "untold", "answer", "flush", "park", "unpark", "keeper"]), max_size=40))
+@settings(deadline=None)
 def test_each_number_once_in_order_and_all_in_the_end(steps: list[str]) -> None:
     world, ann = World(), Listener()
     world.feed.attach(ann, None)
