@@ -5,16 +5,17 @@ VENV ?= .venv
 PYTHON ?=
 PYTEST_FLAGS ?=
 TESTS ?= tests
-BENCHES ?= snapshot latency idle join routing election drain gateway
+# Beside these there is `gateway`, which takes a quarter of an hour and wants gcc, Go and Node.js.
+BENCHES ?= snapshot latency idle join routing election drain sidecar router detection
 SECONDS ?= 180
 PORT ?= 0
+SEED ?=
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-BENCH_STAMP = $(VENV)/.installed-bench
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install check format test chaos demo gateway bench clean
+.PHONY: help install lock check format test fuzz chaos chaos-elections audit demo gateway bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -22,11 +23,17 @@ help: ## show this
 
 install: $(STAMP) ## put clusterd, clusterctl and the tools to develop them into .venv
 
-check: $(STAMP) ## lint, format, types, layers
+lock: ## write the locks anew after a change of pyproject.toml; UPGRADE=1 takes the newest of everything
+	@$(ensure_venv)
+	$(PIP) packaging uv
+	$(BIN)/python .ci/locks.py renew $(if $(UPGRADE),--upgrade)
+
+check: $(STAMP) ## lint, format, types, layers, locks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/locks.py check
 
 format: $(STAMP) ## put the code into the form that check wants
 	$(BIN)/ruff check --fix .
@@ -35,9 +42,20 @@ format: $(STAMP) ## put the code into the form that check wants
 test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
 	$(BIN)/pytest -n 3 $(PYTEST_FLAGS) $(TESTS)
 
-chaos: $(STAMP) ## contend for elections while everything breaks, and check the history; SECONDS=180
-	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS)
-	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) --strict
+chaos: $(STAMP) ## a fleet of 50 while everything breaks, its history checked; SECONDS=180 SEED=...
+	$(BIN)/python -m tests.chaos.fleet.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@$(MAKE) --no-print-directory chaos-elections
+
+chaos-elections: $(STAMP) # elections alone, with more faults for each term
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --strict
+
+fuzz: $(STAMP) ## look for input that breaks something; SECONDS=180
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+audit: $(STAMP) ## look the dependencies up among known vulnerabilities; says so where it can't
+	$(PIP) --editable '.[audit]'
+	$(BIN)/python .ci/audit.py
 
 demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
 	$(BIN)/clusterctl demo
@@ -45,7 +63,7 @@ demo: $(STAMP) ## show a small fleet through joins, failures and a restart of et
 gateway: $(STAMP) ## run a message gateway of three nodes, with a page to try it; PORT=8080
 	$(BIN)/python -m examples.gateway fleet --port $(PORT)
 
-bench: $(BENCH_STAMP) ## measure what clusterd costs, one figure after the other
+bench: $(STAMP) ## measure what clusterd costs, one figure after the other
 	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench.$$name; done
 
 clean: ## remove what was installed, built and cached
@@ -72,11 +90,11 @@ find_python() { \
 python=$$(find_python) && "$$python" -m venv --clear $(VENV)
 endef
 
-$(STAMP): pyproject.toml
-	@$(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { $(make_venv); }
-	$(PIP) --editable '.[dev]'
-	@touch $@
+ensure_venv = $(BIN)/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { $(make_venv); }
 
-$(BENCH_STAMP): $(STAMP)
-	$(PIP) --editable '.[bench]'
+$(STAMP): pyproject.toml requirements-dev.lock
+	@$(ensure_venv)
+	$(PIP) --require-hashes --requirement requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(BIN)/python .ci/locks.py check
 	@touch $@

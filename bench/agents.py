@@ -3,6 +3,7 @@
 python -m bench.agents watch URL
 python -m bench.agents idle URL
 python -m bench.agents join URL FIRST COUNT TOTAL
+python -m bench.agents stay URL PREFIX NAME COUNT TTL
 """
 
 from __future__ import annotations
@@ -72,6 +73,18 @@ async def live(url: str, name: str, total: int, seen: asyncio.Future[float]) -> 
             pass
 
 
+async def stay(url: str, prefix: str, name: str, count: str, ttl: str) -> None:
+    """Be nodes until the process is killed."""
+
+    async def be(node: str) -> None:
+        where = {"etcd": url, "prefix": prefix, "start_timeout": _START_TIMEOUT}
+        async with Agent(node, "10.0.0.1:8080", ttl=int(ttl), **where):  # type: ignore[arg-type]
+            await asyncio.Event().wait()
+
+    say("ready")
+    await asyncio.gather(*(be(f"{name}-{number}") for number in range(int(count))))
+
+
 class Troubles(logging.Handler):
     """Counts what the agents warn of, by message with all figures and ids left out."""
 
@@ -85,4 +98,4 @@ class Troubles(logging.Handler):
 
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
-    asyncio.run({"watch": watch, "idle": idle, "join": join}[kind](*arguments))
+    asyncio.run({"watch": watch, "idle": idle, "join": join, "stay": stay}[kind](*arguments))

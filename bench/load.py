@@ -1,12 +1,20 @@
-"""Load on an HTTP server, with as little work of our own as can be: raw sockets, requests at a fixed rate."""
+"""Load on an HTTP server, with as little work of our own as can be: raw sockets, requests at a fixed rate.
+
+python -m bench.load PORT COUNT     holds so many streams open
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from bench.cues import say
+from clusterd.sidecar.http.listeners import allow_connections
 
 _TICK = 0.002
 
@@ -113,11 +121,24 @@ class Listener(asyncio.Protocol):
             self.changes += changes
             self.last_at = time.monotonic()
 
-    def close(self) -> None:
-        """Hang up."""
-        assert self._transport is not None
-        self._transport.close()
-
 
 def _length(head: bytes) -> int:
     return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+
+
+async def listen(port: int, count: int) -> None:
+    """Hold so many streams open; say when all have their snapshot, and then when the last one had each change."""
+    allow_connections()
+    request, loop = b"GET /v1/watch HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", asyncio.get_running_loop()
+    streams = [(await loop.create_connection(lambda: Listener(request), "127.0.0.1", port))[1] for _ in range(count)]
+    while not all(stream.began for stream in streams):  # noqa: ASYNC110 - a thousand of them
+        await asyncio.sleep(0.05)
+    say("ready")
+    for number in itertools.count(1):
+        while any(stream.changes < number for stream in streams):  # noqa: ASYNC110 - a thousand of them
+            await asyncio.sleep(0.01)
+        say(max(stream.last_at for stream in streams))
+
+
+if __name__ == "__main__":
+    asyncio.run(listen(int(sys.argv[1]), int(sys.argv[2])))

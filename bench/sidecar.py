@@ -2,10 +2,10 @@
 
     python -m bench.sidecar [--streams N] [--rate N] [--seconds S] [--rounds N] [--nodes N] [--change labels|weight]
 
-Both servers are processes of their own; they are asked in turn, by raw sockets at a fixed rate. The daemon has all its
-streams open meanwhile, and a node of its fleet changes once a second, which every stream is told. The bare handler has
-neither: it parses the key and answers a document of the same size. A change of a weight moves slots, so that the daemon
-works out anew which nodes each key falls back on.
+Both servers, and who listens to the streams, are processes of their own; the servers are asked in turn, by raw sockets
+at a fixed rate. The daemon has all its streams open meanwhile, and a node of its fleet changes once a second, which
+every stream is told. The bare handler has neither: it parses the key and answers a document of the same size. A change
+of a weight moves slots, so that the daemon works out anew which nodes each key falls back on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import rig
-from bench.load import Listener, Load
+from bench.load import Load
 from clusterd import EtcdOptions
 from clusterd.aio import beside
 from clusterd.etcd.client import Client
 from clusterd.etcd.embedded import EmbeddedEtcd
 from clusterd.node import encode_node
-from clusterd.sidecar.http.listeners import allow_connections
 from clusterd.testing import AgentProcess
 
 _KEYS = 10_000
@@ -86,32 +85,14 @@ class Yard:
         found.sides[side].cpu += rig.cpu_seconds(pid) - before
         found.sides[side].took += load.took
 
-    async def change(self, streams: list[Listener], told: list[float], field: str) -> None:
+    async def change(self, streams: rig.Worker, told: list[float], field: str) -> None:
         """Change a node once a second, and note how long it took until the last stream had it; for ever."""
         for number in itertools.count(1):
             value = encode_node(rig.node(0, **{field: {"version": str(number)} if field == "labels" else number}))
-            expected = [stream.changes + 1 for stream in streams]
             sent = time.monotonic()
             await self.client.put(rig.KEYS.node(rig.node(0).id), value)
-            while any(s.changes < most for s, most in zip(streams, expected, strict=True)):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-            told.append(max(stream.last_at for stream in streams) - sent)
+            told.append(await streams.heard() - sent)
             await asyncio.sleep(1.0)
-
-    @contextlib.asynccontextmanager
-    async def streams(self, count: int) -> AsyncIterator[list[Listener]]:
-        """Have so many streams open, all of which have the snapshot."""
-        port, loop = self.ports["daemon"][0], asyncio.get_running_loop()
-        request = b"GET /v1/watch HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-        opened = [(await loop.create_connection(lambda: Listener(request), "127.0.0.1", port))[1] for _ in range(count)]
-        while not all(stream.began for stream in opened):  # noqa: ASYNC110 - a thousand of them
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1.0)
-        try:
-            yield opened
-        finally:
-            for stream in opened:
-                stream.close()
 
 
 async def measure(options: argparse.Namespace) -> Found:
@@ -132,7 +113,7 @@ async def one_turn(yard: Yard, side: str, options: argparse.Namespace, found: Fo
         await yard.ask(side, options, found)
         return
     await yard.ask("daemon", options, Found())  # so that what is kept of routes is there, as in a gateway that runs
-    async with yard.streams(options.streams) as streams:
+    async with rig.workers(("load", yard.ports["daemon"][0], options.streams)) as (streams,):
         async with beside(yard.change(streams, found.told, options.change), name="bench changes"):
             await yard.ask(side, options, found)
         found.memory["streams"] = max(found.memory.get("streams", 0), resident(yard.daemon.pid))
@@ -170,7 +151,6 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--change", choices=("labels", "weight"), default="labels")
     options = parser.parse_args()
-    allow_connections()
     report(options, asyncio.run(measure(options)))
 
 

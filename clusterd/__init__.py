@@ -23,6 +23,7 @@ from clusterd.errors import (
 from clusterd.etcd.options import TLS, EtcdOptions
 from clusterd.feed import Changes
 from clusterd.node import Node, NodeState
+from clusterd.observer import Observer
 from clusterd.routing import (
     Action,
     ConsistentHashing,
@@ -70,6 +71,7 @@ __all__ = [
     "NodeIdHeld",
     "NodeReplaced",
     "NodeState",
+    "Observer",
     "Phase",
     "RecordTooLarge",
     "RoundRobin",

@@ -15,12 +15,14 @@ from clusterd.drain import DrainController, Handler, Orders, Sessions, Site
 from clusterd.drain.site import DEFAULT_STALL_AFTER
 from clusterd.election import Election, ElectionDesk, Term, run_on_leader
 from clusterd.election.contest import DEFAULT_SETTLE, OnLost
-from clusterd.errors import AgentStopped, UsageError, WaitTimeout
+from clusterd.errors import AgentStopped, UsageError
+from clusterd.etcd.calls import CallObserver
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
 from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions
 from clusterd.feed import Changes
+from clusterd.figures import Figures
 from clusterd.keys import Keyspace
 from clusterd.mirror import Mirror
 from clusterd.node import DEFAULT_WEIGHT, Node, NodeState, encode_node
@@ -52,6 +54,7 @@ class Agent:
         zone: The failure domain, to which fallbacks are spread.
         labels: Free names and values to select nodes by.
         endpoints: URLs of what the gateway offers, by name, such as `{"ws": "wss://..."}`.
+        state: What to register as: `STARTING` or `CORDONED` own no keys before `update` makes the node active.
         replace: Take the node id over from a live instance, instead of waiting for its lease to lapse.
         start_timeout: Seconds to wait for etcd on entering.
         stall_after: Seconds without any session moving after which a drain is called stalled, and says why.
@@ -72,6 +75,7 @@ class Agent:
         zone: str = "",
         labels: Mapping[str, str] | None = None,
         endpoints: Mapping[str, str] | None = None,
+        state: NodeState = NodeState.ACTIVE,
         replace: bool = False,
         start_timeout: float = 30.0,
         stall_after: float = DEFAULT_STALL_AFTER,
@@ -86,6 +90,7 @@ class Agent:
         self._first = Node(
             id=node,
             address=address,
+            state=state,
             weight=weight,
             zone=zone,
             labels=dict(labels or {}),
@@ -99,6 +104,7 @@ class Agent:
         self.sessions = Sessions()
         self._stall_after = stall_after
         self._handler: Handler | None = None
+        self._observers: list[CallObserver] = []
         self._life: contextlib.AbstractAsyncContextManager[None] | None = None
         self._client: Client | None = None
         self._mirror: Mirror | None = None
@@ -133,6 +139,27 @@ class Agent:
         """The newest topology. It is never waited for, and never empty for lack of etcd."""
         return self._mirror.topology if self._mirror else EMPTY
 
+    def figures(self) -> Figures:
+        """Return what the agent has counted, and how it stands: what `clusterd.metrics` is made of."""
+        if not (self._client and self._mirror and self._desk):
+            return Figures()
+        tally = self._desk.tally
+        return Figures(
+            synced_revision=self._mirror.synced_revision,
+            age=self._mirror.age,
+            lag=self._mirror.lag,
+            changes=dict(self._mirror.counts),
+            endpoint_failures=dict(self._client.failover.pool.failures),
+            leading={name: term.fence for name, term in tally.held.items()},
+            terms=dict(tally.terms),
+            drain=self.draining,
+        )
+
+    def on_etcd_call(self, observer: CallObserver) -> CallObserver:
+        """Have `observer(call)` told of each call to etcd as it ends; usable as a decorator. It must not block."""
+        self._observers.append(observer)
+        return observer
+
     def changes(self) -> Changes:
         """Return an async iterator over the changes of the topology from this moment on; it ends with the agent."""
         return self._running(self._mirror).changes()
@@ -142,14 +169,7 @@ class Agent:
 
         Raises `WaitTimeout` after `timeout` seconds, `AgentStopped` when the agent ends first.
         """
-        mirror = self._running(self._mirror)
-        try:
-            async with asyncio.timeout(timeout):
-                return await mirror.wait_for(revision)
-        except TimeoutError as error:
-            raise WaitTimeout(
-                f"revision {revision} was not seen within {timeout} s: the topology is at {mirror.synced_revision}"
-            ) from error
+        return await self._running(self._mirror).wait_for(revision, timeout)
 
     async def update(
         self,
@@ -272,7 +292,7 @@ class Agent:
     @contextlib.asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         """Run the parts, each in a task that this one owns, from before the body until after it."""
-        async with Client(self._options) as client, plain_errors(), asyncio.TaskGroup() as tasks:
+        async with Client(self._options, self._observers) as client, plain_errors(), asyncio.TaskGroup() as tasks:
             mirror, registration, drains = self._compose(client)
             running = [
                 tasks.create_task(mirror.run(), name=f"clusterd mirror of {self.node.id}"),

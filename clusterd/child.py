@@ -44,10 +44,13 @@ class Child:
         argv: Sequence[str | os.PathLike[str]],
         *,
         env: Mapping[str, str] | None = None,
+        stdin: int = asyncio.subprocess.DEVNULL,
         stdout: int | IO[Any] | None = asyncio.subprocess.DEVNULL,
         stderr: int | IO[Any] | None = asyncio.subprocess.DEVNULL,
     ) -> Child:
-        """Start `argv`; its standard input is empty. Raises `ChildError` if the operating system refuses.
+        """Start `argv`; its standard input is empty unless asked to be a pipe.
+
+        Raises `ChildError` if the operating system refuses.
 
         A command that doesn't exist shows as exit code 1 on Linux, where the launcher looks for it.
         """
@@ -55,7 +58,7 @@ class Child:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 env=env,
@@ -80,6 +83,11 @@ class Child:
     def returncode(self) -> int | None:
         """The exit code, minus the signal's number if one ended it; None while it runs."""
         return self._process.returncode
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """What goes to its standard input, if that is a pipe."""
+        return self._process.stdin
 
     @property
     def stdout(self) -> asyncio.StreamReader | None:

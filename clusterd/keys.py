@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from clusterd.errors import InvalidNodeId, InvalidOfficeName, UsageError
+from clusterd.escape import is_plain
 
 NODE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PREFIX = re.compile(r"/|/[!-~]{0,254}/")
@@ -47,7 +48,7 @@ def range_end(prefix: bytes) -> bytes:
 
 def _shown(char: str) -> str:
     """Escape a character that can't be shown, otherwise than a byte that isn't UTF-8 (`\\x85` is one)."""
-    return char if char.isprintable() else f"\\U{ord(char):08x}"
+    return char if is_plain(char) else f"\\U{ord(char):08x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Keyspace:
             .replace(b"\\", b"\\\\")
             .decode("utf-8", "backslashreplace")
         )
-        return text if text.isprintable() else "".join(map(_shown, text))
+        return text if is_plain(text) else "".join(map(_shown, text))
 
     def probe(self, name: str) -> bytes:
         """The key that `clusterctl doctor` writes and deletes again, to see that writing works."""

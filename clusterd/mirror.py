@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from clusterd.aio import Backoff, Patience, Signal, level_for, run_together
-from clusterd.errors import AgentStopped
+from clusterd.errors import AgentStopped, WaitTimeout
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Compacted, EtcdError, Refused, TlsFailed, Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, call_seconds
@@ -24,6 +24,7 @@ from clusterd.etcd.messages import RangeReply, decode_range
 from clusterd.etcd.ops import range_request
 from clusterd.etcd.watch import Watch
 from clusterd.feed import Changes, Feed
+from clusterd.figures import ChangeCount
 from clusterd.keys import Keyspace, range_end
 from clusterd.topology import Change, Topology
 from clusterd.view import FleetView
@@ -66,7 +67,9 @@ class Mirror:
         self._backoff = Backoff(0.2, min(max(ttl / 6, 0.2), 3.0))
         self._must_list = True
         self._stopped = False
+        self._behind_since = math.inf
         self.synced_revision = 0
+        self.counts = ChangeCount()
         self.trouble: EtcdError | None = None
 
     @property
@@ -78,6 +81,16 @@ class Mirror:
     def synced(self) -> bool:
         """Whether etcd was listed at least once."""
         return self.synced_revision > 0
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the topology was last known to be etcd's; None before the first list."""
+        return time.monotonic() - self._view.confirmed if self.synced else None
+
+    @property
+    def lag(self) -> float:
+        """Seconds for which the topology is known to lack something that etcd has; 0 while nothing is."""
+        return max(0.0, time.monotonic() - self._behind_since)
 
     def changes(self) -> Changes:
         """Return the changes from this moment on."""
@@ -99,13 +112,20 @@ class Mirror:
         self._must_list = True
         self._probe_now.set()
 
-    async def wait_for(self, revision: int) -> Topology:
+    async def wait_for(self, revision: int, timeout: float | None = None) -> Topology:
         """Wait until all that happened up to an etcd revision is in the topology, and return that.
 
-        A revision at which nothing under `nodes/` changed counts as well: etcd is asked. Raises `AgentStopped`.
+        A revision at which nothing under `nodes/` changed counts as well: etcd is asked. Raises `WaitTimeout` after
+        `timeout` seconds, `AgentStopped`.
         """
         self._probe_now.set()
-        return await self.follow_to(revision)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.follow_to(revision)
+        except TimeoutError as error:
+            raise WaitTimeout(
+                f"revision {revision} was not seen within {timeout} s: the topology is at {self.synced_revision}"
+            ) from error
 
     async def follow_to(self, revision: int) -> Topology:
         """Wait as `wait_for` does, for a revision that wrote a registration: the watch brings it, unasked."""
@@ -179,7 +199,7 @@ class Mirror:
         self._list_patience.answered()
         change = self._view.snapshot(reply, sent)
         self.synced_revision = reply.header.revision
-        self._must_list = False
+        self._must_list, self._behind_since = False, math.inf
         self._publish(change)
 
     async def _follow(self, *, resuming: bool) -> None:
@@ -245,7 +265,9 @@ class Mirror:
         try:
             async with asyncio.timeout(self._patience.seconds):
                 while not self._agrees(reply):
+                    self._behind_since = min(self._behind_since, time.monotonic())
                     await self._progress.wait()
+            self._behind_since = math.inf
         except TimeoutError as error:
             self._client.failover.failed(watch.endpoint)
             raise _Missed(f"{watch.endpoint}: the watch does not deliver what etcd has") from error
@@ -281,5 +303,6 @@ class Mirror:
             for listener in self._listeners:
                 listener(change.after)
         if change:
+            self.counts.note(change)
             self._feed.publish(change)
         self._progress.fire()

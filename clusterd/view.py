@@ -47,6 +47,11 @@ class FleetView:
         """When the newest call that etcd is known to have answered was sent."""
         return self._reached
 
+    @property
+    def confirmed(self) -> float:
+        """Until when the content was known to be etcd's."""
+        return min(self._reached, self._broken_since)
+
     def doubt(self) -> None:
         """Note a hint that etcd was rebuilt, which the next snapshot's revision may hide: it can have grown since."""
         self._doubted = True
@@ -109,20 +114,15 @@ class FleetView:
         if self._held and now >= self._grace_until and not self._outage(now):
             dropped, self._held = self._held, dropped
             after = after.evolve((), dropped, after.revision, cluster_id=after.cluster_id)
-        stale = self._term > 0 and now - self._confirmed >= self.ttl / 2
+        stale = self._term > 0 and now - self.confirmed >= self.ttl / 2
         if stale != after.stale:
-            after = after.mark(stale_since=self._confirmed if stale else None)
+            after = after.mark(stale_since=self.confirmed if stale else None)
         return self._become(after, among=dropped)
 
     def next_tick(self, now: float) -> float:
         """Return when `tick` is to be called next: at the latest after half a TTL."""
-        due = (self._confirmed + self.ttl / 2, self._grace_until, now + self.ttl / 2)
+        due = (self.confirmed + self.ttl / 2, self._grace_until, now + self.ttl / 2)
         return min(time for time in due if time > now)
-
-    @property
-    def _confirmed(self) -> float:
-        """Until when the content was known to be etcd's."""
-        return min(self._reached, self._broken_since)
 
     def _outage(self, now: float) -> bool:
         return now - self._reached >= self.ttl / 2

@@ -22,6 +22,7 @@ from clusterd.testing.netns import PartitionableCluster, netns_available
 # that may be out of reach.
 os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
 
+pytest_plugins = ["pytest_clusterd"]  # what an installation has anyway, as an entry point
 ETCD_VERSIONS = ("3.4", "3.5")
 """The versions that the behavioural tests run against; further ones that are found are tested too."""
 
@@ -34,7 +35,7 @@ def missing(reason: str) -> None:
 
 
 @pytest.fixture(scope="session", params=sorted({*ETCD_VERSIONS, *(b.minor for b in etcd_binaries())}))
-def etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
+def clusterd_etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
     """Each version of etcd in turn: a test that uses it, or `etcd`, runs against all."""
     for binary in etcd_binaries():
         if binary.minor == request.param:
@@ -43,11 +44,31 @@ def etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
     raise AssertionError("unreachable: missing() raises")
 
 
+# The fixtures that users get (pytest_clusterd), under the shorter names of our own tests.
+
+
+@pytest.fixture(scope="session")
+def etcd_binary(clusterd_etcd_binary: EtcdBinary) -> EtcdBinary:
+    """Each version of etcd in turn."""
+    return clusterd_etcd_binary
+
+
 @pytest.fixture
-async def etcd(etcd_binary: EtcdBinary) -> AsyncIterator[EtcdServer]:
+def etcd(clusterd_etcd: EtcdServer) -> EtcdServer:
     """A fresh etcd of one member."""
-    async with EtcdServer(binary=etcd_binary) as server:
-        yield server
+    return clusterd_etcd
+
+
+@pytest.fixture
+def etcd_cluster(clusterd_etcd_cluster: EtcdCluster) -> EtcdCluster:
+    """A fresh etcd of three members."""
+    return clusterd_etcd_cluster
+
+
+@pytest.fixture
+def partitionable_cluster(netns: None, clusterd_partitionable_etcd: PartitionableCluster) -> PartitionableCluster:
+    """A fresh etcd of three members that can be cut off from each other, while clients reach them all."""
+    return clusterd_partitionable_etcd
 
 
 @pytest.fixture
@@ -61,20 +82,6 @@ async def etcdctl(etcd: EtcdServer) -> AsyncIterator[Any]:
             return await stack.enter_async_context(process)
 
         yield start
-
-
-@pytest.fixture
-async def etcd_cluster(etcd_binary: EtcdBinary) -> AsyncIterator[EtcdCluster]:
-    """A fresh etcd of three members."""
-    async with EtcdCluster(3, binary=etcd_binary) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def partitionable_cluster(netns: None, etcd_binary: EtcdBinary) -> AsyncIterator[PartitionableCluster]:
-    """A fresh etcd of three members that can be cut off from each other, while clients reach them all."""
-    async with PartitionableCluster(binary=etcd_binary) as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from clusterd.aio import plain_errors
 from clusterd.etcd.client import Client
 from clusterd.keys import Keyspace
 from clusterd.mirror import Mirror
+from clusterd.observer import mirroring
 
 
 @contextlib.asynccontextmanager
@@ -21,11 +20,5 @@ async def following(client: Client, keyspace: Keyspace) -> AsyncIterator[Mirror]
     an endpoint that was mistyped is not waited for.
     """
     await client.range(keyspace.nodes, limit=1)
-    mirror = Mirror(client, keyspace)
-    async with plain_errors(), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(mirror.run(), name="clusterctl mirror")
-        try:
-            await mirror.wait_for(1)
-            yield mirror
-        finally:
-            running.cancel()
+    async with mirroring(client, keyspace) as mirror:
+        yield mirror

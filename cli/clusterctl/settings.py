@@ -137,7 +137,7 @@ def read_password(path: str) -> str:
     """Return the first line of a password file. Raises `UsageError` where it can't be read, or is empty."""
     try:
         lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"password file {path}: {getattr(error, 'strerror', None) or error}") from error
     if not lines or not lines[0]:
         raise UsageError(f"password file {path} is empty: its first line is the password")

@@ -17,6 +17,7 @@ from clusterd.drain.intent import Intent, format_time, make_cordon, parse_time
 from clusterd.drain.operator import IntentView, withdraw_intent
 from clusterd.drain.permits import PermitKeeper
 from clusterd.drain.site import Happening, Site
+from clusterd.drain.trace import DrainTrace
 from clusterd.errors import IntentConflict
 from clusterd.etcd.errors import EtcdError
 from clusterd.history import HistoryEntry
@@ -47,7 +48,8 @@ class Conduct:
         self.course = Course(self._terms(), time.monotonic())
         self.drain = Drain(intent, self.course.terms.deadline, lambda: site.sessions.count)
         self._told: set[str] = set()
-        self._evacuation = Evacuation(self.drain, site.handler, site.node().id)
+        self._trace = DrainTrace(intent, site.node().id)
+        self._evacuation = Evacuation(self.drain, site.handler, site.node().id, self._trace)
 
     @property
     def state(self) -> NodeState:
@@ -75,6 +77,7 @@ class Conduct:
                     await self._withdraw()
         finally:
             self.drain.cancel()
+            self._trace.end(self.course)
 
     def progress(self) -> DrainProgress:
         """Return how the drain goes, for those who ask."""
@@ -116,6 +119,7 @@ class Conduct:
         course = self.course
         course.step(time.monotonic(), self._sight())
         self._see_to_permit()
+        self._trace.follow(course)
         if course.forced and not self.drain.forced.is_set():
             self.drain.force()
         self._evacuation.allow(course.may_move)
@@ -172,6 +176,7 @@ class Conduct:
             permit_needs=self._permits.needs if self._permits else "",
             hindrance=self._evacuation.hindrance,
             handler=self._evacuation.activity,
+            uncounted=self._site.sessions.trouble,
         )
 
     def _terms(self) -> Terms:

@@ -38,7 +38,7 @@ class Sight:
     `sessions` is None where nobody counts them. `cordoned`: etcd has the node out of the slots. `leading`: terms of
     office are still being given up. `permitted`: the cohort is out of the slots too and this node may begin; if not,
     `permit_needs` says what that waits for. `hindrance` is what keeps the gateway from moving sessions, if anything is
-    known to; `handler` what the gateway does, for when nothing moves.
+    known to; `handler` what the gateway does, for when nothing moves; `uncounted` why nobody counts the sessions.
     """
 
     sessions: int | None
@@ -48,6 +48,7 @@ class Sight:
     permit_needs: str = ""
     hindrance: str = ""
     handler: str = ""
+    uncounted: str = ""
 
 
 class Course:
@@ -177,5 +178,5 @@ class Course:
         if not sight.permitted:
             return sight.permit_needs
         if sight.sessions is None:
-            return "sessions are not counted"
+            return "sessions are not counted" + (f": {sight.uncounted}" if sight.uncounted else "")
         return sight.hindrance or (sight.handler if self.stalled else "")

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from clusterd.aio import Backoff, Signal, beside
 from clusterd.drain.drain import Drain
 from clusterd.drain.intent import format_time
+from clusterd.drain.trace import DrainTrace
+from clusterd.errors import ClusterdError
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Drain], Awaitable[None]]
@@ -25,12 +27,13 @@ class Evacuation:
     `hindrance` says what keeps the gateway from moving sessions, if anything is known to; `activity` what it does.
     """
 
-    def __init__(self, drain: Drain, handler: Callable[[], Handler | None], node: str) -> None:
+    def __init__(self, drain: Drain, handler: Callable[[], Handler | None], node: str, trace: DrainTrace) -> None:
         self.hindrance = ""
         self.activity = ""
         self._drain = drain
         self._handler = handler
         self._node = node
+        self._trace = trace
         self._allowed = False
         self._signal = Signal()
         self._backoff = Backoff(0.5, 5.0)
@@ -78,7 +81,11 @@ class Evacuation:
             self.hindrance = ""
         self.activity = f"the drain handler runs since {format_time(datetime.now(UTC))}"
         try:
-            await handler(self._drain)
+            with self._trace.entered():
+                await handler(self._drain)
+        except ClusterdError as error:
+            log.warning("drain: %s; the handler is called again", error)
+            self.hindrance = str(error)[:_MOST_CHARACTERS]
         except Exception as error:
             log.exception("drain: the handler failed; it is called again")
             self.hindrance = f"the drain handler raised {type(error).__name__}: {error}"[:_MOST_CHARACTERS]

@@ -48,7 +48,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     goes. `settle` is the seconds between leaving the slots and the first move, and for which there must be no sessions
     at the end. `max_unavailable` and `min_active` are limits like `1` or `25%`. `cohort` is shared by the nodes drained
     together, `cohort_size` in number; `order` is a node's turn among them, from 0, and the first one is `placing` until
-    all of them are placed. `was` is the state before, `active` or `cordoned`, which an abort restores.
+    all of them are placed. `was` is the state before, `active` or `cordoned`, which an abort restores. `traceparent`
+    makes the drain a part of its operator's trace (https://www.w3.org/TR/trace-context/).
     """
 
     id: str
@@ -69,6 +70,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     order: int = 0
     placing: bool = False
     was: NodeState = NodeState.ACTIVE
+    traceparent: str = ""
 
     @property
     def drains(self) -> bool:

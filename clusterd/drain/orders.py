@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from clusterd.aio import Backoff, level_for
+from clusterd.aio import Backoff, Patience, level_for
 from clusterd.drain.intent import Intent, decode_intent
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import EtcdError, Unavailable
@@ -35,7 +35,7 @@ class Orders:
         self.on_change: Callable[[], None] = lambda: None
         self._client = client
         self._ttl = ttl
-        self._patience = call_seconds(ttl)
+        self._patience = Patience(call_seconds(ttl), most=ttl)
         self._seen_at = 0
         self._readings = 0
 
@@ -70,7 +70,12 @@ class Orders:
     async def look(self) -> None:
         """Read the key; what somebody else has read meanwhile is newer. Raises `EtcdError`."""
         readings = self._readings
-        reply = await self._client.range(self.key, timeout=self._patience)
+        try:
+            reply = await self._client.range(self.key, timeout=self._patience.seconds)
+        except Unavailable:
+            self._patience.failed()
+            raise
+        self._patience.answered()
         if readings == self._readings:
             self.taken(reply.kvs[0] if reply.kvs else None, reply.header.revision)
 

@@ -16,12 +16,14 @@ class Sessions:
 
     Either `enter()` and `leave()` at the beginning and the end of each, or `with agent.sessions:` around it; or
     `count_with(callable)`, for a gateway that counts by itself; or `agent.report(sessions=...)` from time to time.
+    `trouble` says why nobody counts, if that is known.
     """
 
     def __init__(self) -> None:
         self._count: int | None = None
         self._counter: Callable[[], int] | None = None
         self._failed = False
+        self.trouble = ""
 
     @property
     def count(self) -> int | None:
@@ -51,9 +53,10 @@ class Sessions:
             raise UsageError(f"sessions {count!r} can't be a count: give a whole number, 0 or more")
         self._count, self._counter = count, None
 
-    def forget(self) -> None:
-        """Take back what was counted: nobody knows the number now."""
+    def forget(self, trouble: str = "") -> None:
+        """Take back what was counted: nobody knows the number now; `trouble` says why."""
         self._count = self._counter = None
+        self.trouble = trouble
 
     def count_with(self, counter: Callable[[], int]) -> None:
         """Ask `counter` for the number from now on; it is called often, and must not block."""

@@ -13,6 +13,7 @@ from clusterd.election.ballot import Office
 from clusterd.election.candidacy import Candidacy, stand_for
 from clusterd.election.gate import Gate
 from clusterd.election.loss import Deposing
+from clusterd.election.tally import Tally
 from clusterd.election.term import Term
 from clusterd.errors import Deposed, UsageError
 from clusterd.etcd.client import Client
@@ -29,7 +30,17 @@ DEFAULT_SETTLE = 0.25
 class Contest:
     """Candidates for one office, made one after the other until one of them is elected."""
 
-    def __init__(self, client: Client, office: Office, proposal: bytes, *, ttl: int, settle: float, gate: Gate) -> None:
+    def __init__(
+        self,
+        client: Client,
+        office: Office,
+        proposal: bytes,
+        *,
+        ttl: int,
+        settle: float,
+        gate: Gate,
+        tally: Tally | None = None,
+    ) -> None:
         if settle < 0:
             raise UsageError(f"settle {settle!r} is out of range: give a number of seconds, 0 or more")
         self._client = client
@@ -38,6 +49,7 @@ class Contest:
         self._ttl = ttl
         self._settle = settle
         self._gate = gate
+        self._tally = tally or Tally()
 
     @contextlib.asynccontextmanager
     async def term(self, name: str, on_lost: OnLost) -> AsyncIterator[Term]:
@@ -52,7 +64,8 @@ class Contest:
         async with held:
             term = Term(name, candidacy)
             log.info("%s: elected, fence %d", self._office, term.fence)
-            with Deposing(term.lost) if on_lost == "cancel" else contextlib.nullcontext():
+            deposing = Deposing(term.lost) if on_lost == "cancel" else contextlib.nullcontext()
+            with self._tally.holding(term), deposing:
                 yield term
 
     async def _won(self) -> tuple[Candidacy, contextlib.AsyncExitStack]:

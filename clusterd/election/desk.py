@@ -12,6 +12,7 @@ from clusterd.election.ballot import Office
 from clusterd.election.contest import DEFAULT_SETTLE, Contest, OnLost
 from clusterd.election.election import Election
 from clusterd.election.gate import Gate
+from clusterd.election.tally import Tally
 from clusterd.election.term import Term
 from clusterd.errors import AgentStopped, Deposed
 from clusterd.etcd.client import Client
@@ -29,7 +30,7 @@ class ElectionDesk:
     """Makes the elections and locks of one node.
 
     Elections are for an active node: while it is in any other state, it resigns and stands back. Locks aren't asked
-    about its state. Both end with the agent.
+    about its state. Both end with the agent. `tally` is that of the elections.
     """
 
     def __init__(self, client: Client, keyspace: Keyspace, node: Node, *, ttl: int) -> None:
@@ -39,6 +40,7 @@ class ElectionDesk:
         self._ttl = ttl
         self._elections = Gate()
         self._locks = Gate()
+        self.tally = Tally()
         self.follow(node)
 
     def follow(self, node: Node) -> None:
@@ -65,6 +67,7 @@ class ElectionDesk:
             ttl=self._ttl if ttl is None else check_ttl(ttl),
             settle=settle,
             gate=self._elections,
+            tally=self.tally,
         )
 
     def lock(

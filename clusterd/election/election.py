@@ -9,6 +9,7 @@ from clusterd.election.ballot import Candidate, Office
 from clusterd.election.contest import DEFAULT_SETTLE, Contest, OnLost
 from clusterd.election.gate import Gate
 from clusterd.election.observing import observe, read_holder
+from clusterd.election.tally import Tally
 from clusterd.election.term import Term
 from clusterd.errors import Deposed
 from clusterd.etcd.client import Client
@@ -32,6 +33,7 @@ class Election:
             somebody's hand (its key deleted, its lease revoked) hears of that first. From `ttl` seconds on no two
             terms overlap even where it can't hear; the fence holds in any case.
         gate: Who may shut this process out of the office for a while.
+        tally: Who counts the terms.
 
     Raises `InvalidOfficeName`.
     """
@@ -46,12 +48,15 @@ class Election:
         ttl: int = DEFAULT_TTL,
         settle: float = DEFAULT_SETTLE,
         gate: Gate | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.name = name
         self._client = client
         self._office = Office.of_election(keyspace, name)
         proposal = value.encode() if isinstance(value, str) else value
-        self._contest = Contest(client, self._office, proposal, ttl=ttl, settle=settle, gate=gate or Gate())
+        self._contest = Contest(
+            client, self._office, proposal, ttl=ttl, settle=settle, gate=gate or Gate(), tally=tally
+        )
         self._term: Term | None = None
 
     @property

@@ -56,6 +56,17 @@ class TokenSource:
         except LoginRefused as error:  # several may wait for it: each gets an error of its own
             raise LoginRefused(str(error)) from error
 
+    def met(self, raft_index: int) -> None:
+        """Take note of how far a member's log goes, and forget a token that was made further on: etcd lost that login.
+
+        It doesn't say so. A simple token (`RANDOM.INDEX`) names the index of its login, and a member that was set back
+        by a snapshot waits with each call that brings one, until it gets there again
+        (etcd, server/auth/store.go, isValidSimpleToken).
+        """
+        _, dot, index = (self.token or "").partition(".")
+        if dot and index.isdecimal() and int(index) > raft_index > 0:
+            self.token = None
+
     async def close(self) -> None:
         """End a login that nobody waits for any more."""
         if self._running is not None:

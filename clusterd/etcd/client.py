@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
 import aiohttp
 
+from clusterd.aio import Patience
 from clusterd.etcd import messages
 from clusterd.etcd.auth import TokenSource
+from clusterd.etcd.calls import CallObserver
 from clusterd.etcd.endpoints import EndpointPool
+from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.failover import Failover
 from clusterd.etcd.messages import Decoder, LeaseReply, RangeReply, Reply, TxnReply
 from clusterd.etcd.ops import Compare, Op, range_request
@@ -20,18 +23,24 @@ from clusterd.etcd.watch import Watch, open_watch
 
 R = TypeVar("R", bound=Reply)
 
+# A login costs etcd a hash (bcrypt), some 0.1 s of a processor: those of a fleet that starts together take their time.
+# Who asks again too soon has it made twice, and where all do so none is ever answered in time.
+_LONGEST_LOGIN = 120.0
+
 
 class Client:
     """A client of one etcd cluster, used as an async context manager.
 
     A call takes `options.timeout` seconds at the most, or the `timeout` given, over all endpoints and attempts, and
     then raises `Unavailable`. Whatever else etcd answers is raised as a class of `clusterd.etcd.errors`.
+    The `observers` are told how each call ended, also those added to the sequence later.
     """
 
-    def __init__(self, options: EtcdOptions) -> None:
+    def __init__(self, options: EtcdOptions, observers: Sequence[CallObserver] = ()) -> None:
         self.options = options
         tokens = TokenSource(self._login if options.user is not None else None)
-        self.failover = Failover(EndpointPool(options.endpoints), tokens)
+        self.failover = Failover(EndpointPool(options.endpoints), tokens, observers)
+        self._login_patience = Patience(2 * options.timeout, most=_LONGEST_LOGIN)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -114,13 +123,23 @@ class Client:
                 self.failover.check_cluster(transport, reply.header.cluster_id)
             return reply
 
-        return await self.failover.run(attempt, timeout or self.options.timeout, endpoint=endpoint)
+        return await self.failover.run(attempt, timeout or self.options.timeout, rpc=rpc, endpoint=endpoint)
 
     async def _login(self) -> str:
-        request = {"name": self.options.user, "password": self.options.password}
+        rpc, request = "/auth/authenticate", {"name": self.options.user, "password": self.options.password}
 
         async def attempt(transport: Transport, _: str | None) -> str:
-            body = await transport.unary("/auth/authenticate", request)
-            return messages.decode_auth(body, transport.endpoint).token
+            body = await transport.unary(rpc, request)
+            reply = messages.decode_auth(body, transport.endpoint)
+            if reply.header.cluster_id:  # some etcds tell it to nobody before
+                self.failover.check_cluster(transport, reply.header.cluster_id)
+            return reply.token
 
-        return await self.failover.run(attempt, self.options.timeout, login=False)
+        try:
+            token = await self.failover.run(attempt, self._login_patience.seconds, rpc=rpc, login=False)
+        except Unavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._login_patience.failed()
+            raise
+        self._login_patience.answered()
+        return token

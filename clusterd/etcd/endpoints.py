@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 FailureListener = Callable[[str], None]
@@ -12,13 +13,15 @@ class EndpointPool:
     """Keeps to one endpoint while it answers, and moves to another when it fails.
 
     The first choice is random, so that a fleet spreads over etcd's members; afterwards calls stay where they work: a
-    simple auth token is renewed only on the member that sees it, and connections stay warm.
+    simple auth token is renewed only on the member that sees it, and connections stay warm. `failures` counts them by
+    endpoint.
     """
 
     def __init__(self, endpoints: Sequence[str], rng: random.Random | None = None) -> None:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._order = list(endpoints)
         self._rng.shuffle(self._order)
+        self.failures = Counter(dict.fromkeys(endpoints, 0))
         self._listeners: list[FailureListener] = []
 
     def __len__(self) -> int:
@@ -32,6 +35,7 @@ class EndpointPool:
         """Note that `endpoint` did not answer: it goes to the end, and the listeners hear of it."""
         self._order.remove(endpoint)
         self._order.append(endpoint)
+        self.failures[endpoint] += 1
         for listener in tuple(self._listeners):
             listener(endpoint)
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import tenacity
 
 from clusterd.aio import Deadline
 from clusterd.etcd.auth import TokenSource
+from clusterd.etcd.calls import CallObserver, observed
 from clusterd.etcd.endpoints import EndpointPool
-from clusterd.etcd.errors import AuthChanged, AuthExpired, LoginRefused, NoLogin, TlsFailed, Unavailable, WrongCluster
+from clusterd.etcd.errors import (
+    AuthChanged,
+    AuthExpired,
+    LoginRefused,
+    NoLogin,
+    PermissionDenied,
+    TlsFailed,
+    Unavailable,
+    WrongCluster,
+)
 from clusterd.etcd.messages import decode_status
 from clusterd.etcd.transport import Transport
 
@@ -29,17 +39,20 @@ _TOO_SHORT = 0.1  # the share of a call's time that is not worth a try: it would
 
 
 class Failover:
-    """Runs attempts until one succeeds, on the endpoints of one cluster."""
+    """Runs attempts until one succeeds, on the endpoints of one cluster; `observers` hear how each call ended."""
 
-    def __init__(self, pool: EndpointPool, tokens: TokenSource) -> None:
+    def __init__(self, pool: EndpointPool, tokens: TokenSource, observers: Sequence[CallObserver] = ()) -> None:
         self.pool = pool
         self.tokens = tokens
+        self._observers = observers
         self.transports: Mapping[str, Transport] = {}
         self.cluster_id = 0
         self.trouble: Unavailable | None = None  # why the last attempt failed, if it did
 
-    async def run(self, attempt: Attempt[T], seconds: float, *, endpoint: str | None = None, login: bool = True) -> T:
-        """Return what `attempt` returns on the first endpoint where it succeeds.
+    async def run(
+        self, attempt: Attempt[T], seconds: float, *, rpc: str = "", endpoint: str | None = None, login: bool = True
+    ) -> T:
+        """Return what `attempt` returns on the first endpoint where it succeeds; `rpc` is the path that it calls.
 
         All endpoints (or the one given) are tried in turn, and all again after a jittered pause, until `seconds` are
         over; then the last `Unavailable` is raised. Any other error is raised at once, and so is `TlsFailed` once
@@ -52,15 +65,19 @@ class Failover:
             stop=tenacity.stop_before_delay((1 - _TOO_SHORT) * seconds),  # what starts later can only time out
             reraise=True,
         )
-        return await retrying(self._round, attempt, deadline, seconds, endpoint, login)
+        answer: Awaitable[T] = retrying(self._round, attempt, deadline, seconds, endpoint, login)
+        return await (observed(self._observers, rpc, answer) if self._observers else answer)
 
     def failed(self, endpoint: str, *, slow: bool = False) -> None:
         """Note that `endpoint` did not answer: others come first from now on.
 
-        One that broke a connection may be another etcd when it is back; one that was `slow` is still the same.
+        One that broke a connection may be another etcd when it is back; one that was `slow` is still the same, unless
+        it is slow again.
         """
-        if not slow:
-            self.transports[endpoint].known = False
+        transport = self.transports[endpoint]
+        if not slow or transport.slow:
+            transport.known = False
+        transport.slow = slow and not transport.slow
         self.pool.failed(endpoint)
 
     def check_cluster(self, transport: Transport, cluster_id: int) -> None:
@@ -96,6 +113,7 @@ class Failover:
                     strangers[error.cluster_id] += 1
             else:
                 self.trouble = None
+                self.transports[url].slow = False
                 return answer
         self._adopt(strangers)
         raise last or self.trouble or Unavailable("no etcd endpoint to try")
@@ -138,12 +156,14 @@ class Failover:
     async def _on_endpoint(self, attempt: Attempt[T], transport: Transport, seconds: float, token: str | None) -> T:
         try:
             async with asyncio.timeout(seconds):
-                await self._introduce(transport)
+                await self._introduce(transport, token)
+                if token and token != self.tokens.token:
+                    raise AuthExpired(f"{transport.endpoint}: the token in use has been replaced")
                 return await attempt(transport, token)
         except TimeoutError as error:
             raise Unavailable(f"{transport.endpoint}: no answer within {seconds:.1f} s") from error
 
-    async def _introduce(self, transport: Transport) -> None:
+    async def _introduce(self, transport: Transport, token: str | None) -> None:
         """Before the first call, and after a failure, make sure that this is an etcd, and of our cluster.
 
         Afterwards would be too late: a write to the wrong cluster can't be taken back. Calls that start together ask
@@ -153,9 +173,28 @@ class Failover:
             if transport.known:
                 return
             await transport.detect_version()
-            status = decode_status(await transport.unary("/maintenance/status", {}), transport.endpoint)
-            self.check_cluster(transport, status.header.cluster_id)
-            transport.known = True
+            cluster_id = await self._cluster_of(transport, token)
+            if cluster_id:
+                self.check_cluster(transport, cluster_id)
+                transport.known = True
+
+    async def _cluster_of(self, transport: Transport, token: str | None) -> int:
+        """Return the id of an endpoint's cluster; 0 where that is told only to who logs in, and we have not yet.
+
+        From 3.4.42, 3.5.28 and 3.6 on etcd with auth tells its status only to who has logged in, up to 3.4.44, 3.5.30
+        and 3.6.11 to root alone (etcd-io/etcd #21663). Of a lease that nobody has it tells everybody who has.
+        """
+        try:
+            body = await transport.unary("/maintenance/status", {}, token)
+        except PermissionDenied:
+            body = await transport.unary("/lease/timetolive", {"ID": 0}, token)
+        except AuthExpired:
+            if token:
+                raise
+            return 0  # whoever gets no further than this writes nothing either
+        status = decode_status(body, transport.endpoint)
+        self.tokens.met(status.raftIndex)  # 0 where it wasn't the status that was told
+        return status.header.cluster_id
 
     def _adopt(self, strangers: Counter[int]) -> None:
         """Take over another cluster id once most endpoints agree on it: etcd was set up anew, not mistyped."""

@@ -84,11 +84,12 @@ class Lease:
             if reply is None:
                 raise Unavailable(f"{transport.endpoint}{_KEEPALIVE}: an answer without a result")
             self._client.failover.check_cluster(transport, reply.header.cluster_id)
+            if reply.TTL <= 0:
+                raise LeaseGone(f"lease {self.id:x} is gone: it expired or was revoked")
             return sent, reply.TTL
 
-        sent, ttl = await self._client.failover.run(attempt, timeout or self._client.options.timeout)
-        if ttl <= 0:
-            raise LeaseGone(f"lease {self.id:x} is gone: it expired or was revoked")
+        seconds = timeout or self._client.options.timeout
+        sent, ttl = await self._client.failover.run(attempt, seconds, rpc=_KEEPALIVE)
         self._renewed(sent, ttl)
 
     async def revoke(self, *, timeout: float | None = None) -> None:

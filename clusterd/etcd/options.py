@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from clusterd.errors import UsageError
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:2379"
 DEFAULT_PORT = 2379
+
+_PLAIN = re.compile(r"([A-Za-z]{1,8}://)?(\[[0-9A-Fa-f:.]*\]?|[^:/?#]*)(:[0-9]*(?=$|[/?#]))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,14 @@ class TLS:
         if self.cert is not None and self.key is not None:
             try:
                 context.load_cert_chain(self.cert, self.key)
-            except (OSError, ssl.SSLError) as error:
+            except (OSError, ssl.SSLError, ValueError) as error:
                 raise UsageError(f"client certificate {self.cert} with key {self.key}: {_why(error)}") from error
         return context
 
     def _trusting(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(cafile=self.cacert)
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ssl.SSLError, ValueError) as error:
             raise UsageError(f"CA file {self.cacert}: {_why(error)}") from error
 
 
@@ -89,25 +92,36 @@ def parse_endpoint(text: str, *, secure: bool = False) -> str:
     if "@" in text:  # before anything else, so that no error shows what stands before it
         raise UsageError("an etcd endpoint holds user or password: give them as settings of their own, not in the URL")
     url = text if "://" in text else f"{'https' if secure else 'http'}://{text}"
+    shown = _shown(text)
     try:
         parts = urlsplit(url)
-        port = DEFAULT_PORT if parts.port is None else parts.port
     except ValueError as error:
-        raise UsageError(f"etcd endpoint {text!r}: {error}") from error
-    _check_parts(text, parts)
+        raise UsageError(f"etcd endpoint {shown!r} is not a URL: give it as http://host:port") from error
+    try:
+        port = DEFAULT_PORT if parts.port is None else parts.port
+    except ValueError:
+        raise UsageError(f"etcd endpoint {shown!r}: its port is not a number from 1 to 65535") from None
+    _check_parts(shown, parts)
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}:{port}"
 
 
-def _check_parts(text: str, parts: SplitResult) -> None:
+def _shown(text: str) -> str:
+    """Return an endpoint as an error may show it: up to its host and port. What else stands there can be a secret."""
+    known = _PLAIN.match(text)
+    end = known.end() if known else 0
+    return text[:end] + "…" * (end < len(text))
+
+
+def _check_parts(shown: str, parts: SplitResult) -> None:
     if parts.scheme not in ("http", "https"):
-        raise UsageError(f"etcd endpoint {text!r}: scheme {parts.scheme!r} is not http or https")
+        raise UsageError(f"etcd endpoint {shown!r}: scheme {parts.scheme!r} is not http or https")
     if parts.port == 0:
-        raise UsageError(f"etcd endpoint {text!r} has port 0: give it as http://host:port")
+        raise UsageError(f"etcd endpoint {shown!r} has port 0: give it as http://host:port")
     if not parts.hostname or not parts.hostname.isprintable() or " " in parts.hostname:
-        raise UsageError(f"etcd endpoint {text!r} names no host: give it as http://host:port")
+        raise UsageError(f"etcd endpoint {shown!r} names no host: give it as http://host:port")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise UsageError(f"etcd endpoint {text!r} has a path: give only scheme, host and port")
+        raise UsageError(f"etcd endpoint {shown!r} has a path: give only scheme, host and port")
 
 
 def _why(error: Exception) -> str:

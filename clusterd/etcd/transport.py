@@ -110,7 +110,7 @@ class Transport(etcd3.AioClient):
         self.api_spec = _spec(_ASSUMED_VERSION)
         self.session = session
         self.endpoint = endpoint
-        self.introduction = asyncio.Lock()
+        self.slow = False  # whether the last call got no answer in time
         self.known = False  # whether version and cluster have been asked since the endpoint last failed
         self.introduction = asyncio.Lock()  # held while they are being asked
 

@@ -115,4 +115,4 @@ async def open_watch(failover: Failover, range_: dict[str, Any], start_revision:
             raise
         return watch
 
-    return await failover.run(attempt, seconds)
+    return await failover.run(attempt, seconds, rpc=_RPC)

@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterator
 from clusterd.agent import Agent
 from clusterd.aio import beside, plain_errors
 from clusterd.errors import UsageError
+from clusterd.node import NodeState, check_address
+from clusterd.sidecar.arrival import become_active_with
 from clusterd.sidecar.front import Front
+from clusterd.sidecar.hooks import Hooks
+from clusterd.sidecar.metrics import DaemonMetrics
 from clusterd.sidecar.settings import Settings
 from clusterd.topology import Change, Update
 
@@ -35,12 +39,24 @@ async def serve(settings: Settings) -> None:
         zone=settings.zone,
         labels=settings.label,
         endpoints=settings.endpoint,
+        state=NodeState.ACTIVE if settings.starting_until is None else NodeState.STARTING,
         replace=settings.replace,
         start_timeout=settings.start_timeout,
     )
-    front = Front(settings, agent)
-    life = _Life(agent, front, settings.drain_timeout)
-    async with front.listening(), plain_errors(), asyncio.TaskGroup() as tasks:
+    if settings.marker is not None:  # an earlier container's end is not this one's
+        settings.marker.unlink(missing_ok=True)
+    metrics = DaemonMetrics(agent)
+    front = Front(settings, agent, render=metrics.render)
+    hooks = Hooks(settings.drain_hook, settings.sessions_hook, front.gateway)
+    metrics.show(front.control, hooks.calls)
+    life = _Life(agent, front, hooks, settings)
+    async with (
+        front.listening(),
+        hooks.attached(),
+        beside(metrics.run(), name="clusterd daemon's loop lag"),
+        plain_errors(),
+        asyncio.TaskGroup() as tasks,
+    ):
         living = tasks.create_task(life.run(), name="clusterd daemon")
         with _on_first_signal(lambda: life.stop() or living.cancel()):
             await asyncio.wait([living])
@@ -50,12 +66,18 @@ async def serve(settings: Settings) -> None:
 class _Life:
     """The node's life from its start to the end of its drain, which takes `drain_timeout` seconds at the most."""
 
-    def __init__(self, agent: Agent, front: Front, drain_timeout: float) -> None:
-        if not drain_timeout > 0:
-            raise UsageError(f"drain_timeout {drain_timeout:g} is out of range: give a number of seconds above 0")
+    def __init__(self, agent: Agent, front: Front, hooks: Hooks, settings: Settings) -> None:
+        if not settings.drain_timeout > 0:
+            raise UsageError(
+                f"drain_timeout {settings.drain_timeout:g} is out of range: give a number of seconds above 0"
+            )
+        if settings.starting_until is not None:
+            check_address(settings.starting_until)
         self._agent = agent
         self._front = front
-        self._drain_timeout = drain_timeout
+        self._hooks = hooks
+        self._drain_timeout = settings.drain_timeout
+        self._gateway_at = settings.starting_until
         self._entered = False
         self._stop = asyncio.Event()
 
@@ -73,11 +95,17 @@ class _Life:
             async with (
                 beside(_tell(agent), name="clusterd daemon's log"),
                 beside(self._front.run(), name="clusterd daemon's journal"),
+                beside(self._hooks.run(), name="clusterd daemon's hooks"),
+                beside(self._arrive(), name="clusterd daemon's wait for its gateway"),
             ):
                 await self._stop.wait()
                 progress = await agent.drain(deadline=self._drain_timeout)
                 log.info("drained: %d sessions moved, %s left", progress.moved, progress.left)
                 self._front.close()
+
+    async def _arrive(self) -> None:
+        if self._gateway_at is not None:
+            await become_active_with(self._agent, self._gateway_at)
 
 
 async def _tell(agent: Agent) -> None:

@@ -12,6 +12,7 @@ from clusterd.agent import Agent
 from clusterd.errors import UsageError
 from clusterd.sidecar.gateway import Gateway
 from clusterd.sidecar.http.addresses import ListenAddress
+from clusterd.sidecar.http.certificates import Certificate
 from clusterd.sidecar.http.control import Control
 from clusterd.sidecar.http.guard import Guard
 from clusterd.sidecar.http.listeners import allow_connections, serving
@@ -70,12 +71,7 @@ def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         return None
     if cert is None or key is None:
         raise UsageError("--control-cert and --control-key belong together: give both")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"--control-cert {cert}, --control-key {key}: {error.strerror or error}") from error
-    return context
+    return Certificate(cert, key).context
 
 
 def _tell(name: str, url: str) -> None:

@@ -49,9 +49,14 @@ class Gateway:
         self._agent.sessions.set(sessions)
         self._reported = True
 
-    def forget(self) -> None:
-        """Take note that nobody knows how many there are."""
-        self._agent.sessions.forget()
+    @property
+    def draining(self) -> bool:
+        """Whether sessions are being moved, or are about to be."""
+        return self._agent.draining is not None
+
+    def forget(self, trouble: str = "") -> None:
+        """Take note that nobody knows how many there are; `trouble` says why."""
+        self._agent.sessions.forget(trouble)
 
     @contextlib.contextmanager
     def attach(self, mover: Mover) -> Iterator[None]:

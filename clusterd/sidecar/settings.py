@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     label: dict[str, str] = {}
     endpoint: dict[str, str] = {}
+    starting_until: str | None = None
     replace: bool = False
     user: str | None = None
     password: str | None = None
@@ -50,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token_file: Path | None = None
     control_cert: Path | None = None
     control_key: Path | None = None
+    drain_hook: str | None = None
+    sessions_hook: str | None = None
+    marker: Path | None = None
     start_timeout: float = 30.0
     drain_timeout: float = 30.0
     log_format: Literal["text", "json"] = "text"
@@ -70,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return self.password
         try:
             return self.password_file.read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"password file {self.password_file}: {_why(error)}") from error
 
 
@@ -92,10 +96,12 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
 
 def _from_file(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        text = file.read_text()
+    except (OSError, ValueError) as error:
         raise UsageError(f"configuration file {file}: {_why(error)}") from error
-    except tomllib.TOMLDecodeError as error:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"configuration file {file} is not TOML: {error}") from error
 
 
@@ -124,7 +130,7 @@ def _convert(name: str, value: Any, origin: Callable[[str], str]) -> Any:
         value = _pairs(_split(value) if isinstance(value, str) else value, origin(name))
     try:
         return msgspec.convert(value, field.type, strict=False, dec_hook=lambda kind, raw: kind(raw))
-    except (msgspec.ValidationError, TypeError) as error:
+    except (msgspec.ValidationError, TypeError, UnicodeError) as error:
         choices = get_args(field.type) if get_origin(field.type) is Literal else ()
         expected = " or ".join(choices) or _KINDS.get(field.type) or re.sub("^[Ee]xpected ", "", str(error))
         shown = "the value" if name == "password" else repr(value)

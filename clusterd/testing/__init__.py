@@ -1,6 +1,8 @@
-"""Real etcds, and what can befall them: for the tests of clusterd and of gateways that embed it.
+"""Real etcds, and what can befall them: for the tests of clusterd and of gateways that embed it (docs/testing.md).
 
-Needs the extra `testing` (`pip install 'clusterd[testing]'`). Certificates are in `clusterd.testing.certs`.
+Needs the extra `testing` (`pip install 'clusterd[testing]'`), which also brings pytest fixtures. What needs more than
+that stands apart: certificates in `clusterd.testing.certs`, partitions in `clusterd.testing.netns` (Linux, root),
+containers in `clusterd.testing.containers` (Docker).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from clusterd.testing.agent import AgentProcess
 from clusterd.testing.binaries import EtcdBinary, etcd_binaries
 from clusterd.testing.cluster import EtcdCluster, EtcdServer, newest_etcd
 from clusterd.testing.proxy import TcpProxy
+from clusterd.testing.recording import Record, Recorder, disagreements, read_history
 from clusterd.testing.tools import ToolFailed
 from clusterd.testing.waiting import eventually, never
 
@@ -21,10 +24,14 @@ __all__ = [
     "EtcdCluster",
     "EtcdServer",
     "KeyValue",
+    "Record",
+    "Recorder",
     "TcpProxy",
     "ToolFailed",
+    "disagreements",
     "etcd_binaries",
     "eventually",
     "never",
     "newest_etcd",
+    "read_history",
 ]

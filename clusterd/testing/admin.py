@@ -6,6 +6,7 @@ It speaks etcd's JSON gateway with aiohttp alone, so that a fault of clusterd's 
 from __future__ import annotations
 
 import base64
+import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,6 +132,11 @@ class EtcdAdmin:
         answer = await self.call("lease/leases")
         return [int(lease["ID"]) for lease in answer.get("leases", ())]
 
+    async def lease_keys(self, lease: int) -> list[bytes]:
+        """Return the keys that are bound to a lease; none if it is gone."""
+        answer = await self.call("lease/timetolive", {"ID": lease, "keys": True})
+        return [base64.b64decode(key) for key in answer.get("keys", ())]
+
     async def status(self) -> dict[str, Any]:
         """Return what the member says of itself: version, leader, raft term, size of its data."""
         return await self.call("maintenance/status")
@@ -149,6 +155,15 @@ class EtcdAdmin:
         """Return the alarms that are raised, such as `NOSPACE`."""
         answer = await self.call("maintenance/alarm", {"action": "GET"})
         return [alarm["alarm"] for alarm in answer.get("alarms", ())]
+
+    async def disarm(self) -> None:
+        """Take all alarms back."""
+        for alarm in (await self.call("maintenance/alarm", {"action": "GET"})).get("alarms", ()):
+            await self.call("maintenance/alarm", {**alarm, "action": "DEACTIVATE"})
+
+    async def defragment(self) -> None:
+        """Give the space of deleted keys back to the file system; the member answers nothing meanwhile."""
+        await self.call("maintenance/defragment")
 
     async def add_user(self, user: str, password: str, *, roles: tuple[str, ...] = ()) -> None:
         """Add a user who holds these roles."""
@@ -188,7 +203,7 @@ class EtcdAdmin:
         headers = {"Authorization": self._token} if self._token else {}
         url = f"{self.endpoint}/v3/{path}"
         async with self._open().post(url, json=body, headers=headers, ssl=self._ssl or True) as response:
-            answer: dict[str, Any] = await response.json(content_type=None)
+            answer = _document(await response.text())
             if response.status != 200:
                 message = answer.get("message") or answer.get("error") or "refused"
                 raise AdminError(path, response.status, int(answer.get("code", 2)), str(message))
@@ -202,6 +217,15 @@ class EtcdAdmin:
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
             )
         return self._session
+
+
+def _document(text: str) -> dict[str, Any]:
+    """Return an answer; of a refusal in plain text, what it says."""
+    try:
+        answer: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return {"message": text.strip()}
+    return answer
 
 
 def _b64(data: str | bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterable, Sequence
@@ -23,6 +24,11 @@ from clusterd.testing.tools import run_tool
 if TYPE_CHECKING:
     from clusterd.testing.certs import Certificates
 
+FILLER = "/filler/"
+"""What the keys start with that fill the quota."""
+
+_FILLER_BYTES = 1 << 19
+_RESOURCE_EXHAUSTED = 8  # gRPC's code
 _PORT_TRIES = 5
 _POLL_SECONDS = 0.05
 _TOOL_ENVIRONMENT = {"ETCDCTL_API": "3"}  # and nothing else that changes what etcdctl does
@@ -56,6 +62,7 @@ class EtcdCluster:
         self.members: tuple[EtcdProcess, ...] = ()
         self.admins: tuple[EtcdAdmin, ...] = ()
         self._size = size
+        self._quota_bytes = quota_bytes
         self._flags = (
             *_speed_flags(self.binary, size),
             *_quota_flags(quota_bytes),
@@ -148,6 +155,34 @@ class EtcdCluster:
         """Forget the history before `revision` (0: the current one); return that revision."""
         return await self.admin.compact(revision)
 
+    async def fill(self) -> None:
+        """Fill the quota: put large keys below `FILLER` until etcd refuses every write with NOSPACE.
+
+        Raises `UsageError` where no `quota_bytes` was given: etcd's own default is 2 GiB.
+        """
+        if not self._quota_bytes:
+            raise UsageError("this etcd has no quota that a test could fill: give quota_bytes")
+        for number in itertools.count():
+            try:
+                await self.admin.put(f"{FILLER}{number:06}", b"x" * _FILLER_BYTES)
+            except AdminError as error:
+                if error.code != _RESOURCE_EXHAUSTED:
+                    raise
+                return
+
+    async def make_room(self) -> None:
+        """Undo `fill`: delete, compact, defragment, and take the alarm back; etcd takes writes again."""
+        await self.admin.delete(FILLER, prefix=True)
+        await self.compact()
+        await self.defragment()
+        await self.admin.disarm()
+
+    async def defragment(self) -> None:
+        """Defragment the members that run, one after the other; each answers nothing while it does."""
+        for member, admin in zip(self.members, self.admins, strict=True):
+            if member.running:
+                await admin.defragment()
+
     async def leader(self) -> int:
         """Return the index in `members` of the leader, in the newest term that a running member knows of.
 
@@ -175,11 +210,14 @@ class EtcdCluster:
     async def enable_auth(self, user: str = "root", password: str = "root", *, token_ttl: int = 300) -> None:  # noqa: S107
         """Turn auth on, with `user` as an administrator; tokens lapse `token_ttl` seconds after their last use.
 
-        etcd insists on a user called root: it gets the same password. The members restart for the `token_ttl`.
+        etcd insists on a user called root: it gets the same password. The members restart where they don't have that
+        `token_ttl` yet.
         """
-        for member in self.members:
-            member.member = member.member.with_flags(f"--auth-token-ttl={token_ttl}", "--bcrypt-cost=4")
-        await self.restart()
+        flags = (f"--auth-token-ttl={token_ttl}", "--bcrypt-cost=4")
+        if any(flag not in member.member.flags for member in self.members for flag in flags):
+            for member in self.members:
+                member.member = member.member.with_flags(*flags)
+            await self.restart()
         await self.admin.add_role("root")
         for name in dict.fromkeys(("root", user)):
             await self.admin.add_user(name, password, roles=("root",))

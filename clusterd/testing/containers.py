@@ -41,6 +41,8 @@ class EtcdContainer:
         self._binary = binary
         self._container: Any = None
         self.endpoint = ""
+        self.network_endpoint = ""
+        """As other containers on Docker's default network reach it."""
 
     async def restart(self) -> None:
         """Restart the container on its data; the endpoint may change, because docker chooses the port anew."""
@@ -78,6 +80,11 @@ class EtcdContainer:
         self._container = container
         container.start()
 
+    def _on_network(self) -> str:
+        container = self._container.get_wrapped_container()
+        container.reload()
+        return f"http://{container.attrs['NetworkSettings']['IPAddress']}:{_CLIENT_PORT}"
+
     async def _remove(self) -> None:
         container, self._container = self._container, None
         if container is not None:
@@ -87,6 +94,7 @@ class EtcdContainer:
         host = await asyncio.to_thread(self._container.get_container_host_ip)
         port = await asyncio.to_thread(self._container.get_exposed_port, _CLIENT_PORT)
         self.endpoint = f"http://{host}:{port}"
+        self.network_endpoint = await asyncio.to_thread(self._on_network)
         await _wait_answers(self.endpoint)
 
 

@@ -13,13 +13,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from clusterd.errors import ClusterdError
 from clusterd.etcd.process import Member
 from clusterd.testing.binaries import EtcdBinary
 from clusterd.testing.cluster import EtcdCluster
 from clusterd.testing.tools import run_tool
+
+if TYPE_CHECKING:
+    from clusterd.testing.certs import Certificates
 
 _CLIENT_PORT = 2379
 _PEER_PORT = 2380
@@ -30,13 +34,23 @@ _PEER_NETWORK = "198.19.0"
 class PartitionableCluster(EtcdCluster):
     """An `EtcdCluster` of three members, each on a network of its own: `partition` and `heal` act on one member.
 
-    Clients on this machine reach every member all the time. Entering raises `ClusterdError` where namespaces can't be
-    had; `netns_available` tells before.
+    Clients on this machine reach every member all the time. With `certificates`, a directory, clients use https, with
+    certificates for these addresses and 127.0.0.1 that are made there (`tls`). Entering raises `ClusterdError` where
+    namespaces can't be had; `netns_available` tells before.
     """
 
-    def __init__(self, size: int = 3, *, binary: EtcdBinary | None = None, flags: Sequence[str] = ()) -> None:
-        super().__init__(size, binary=binary, flags=flags)
-        self._net = _Networks(size)
+    def __init__(
+        self,
+        size: int = 3,
+        *,
+        binary: EtcdBinary | None = None,
+        flags: Sequence[str] = (),
+        quota_bytes: int = 0,
+        certificates: Path | None = None,
+    ) -> None:
+        self._net = _Networks(size, tls=certificates is not None)
+        tls = _certificates(certificates, self._net.hosts) if certificates else None
+        super().__init__(size, binary=binary, flags=flags, quota_bytes=quota_bytes, tls=tls)
 
     async def partition(self, member: int) -> None:
         """Cut a member off from all other members, both ways."""
@@ -71,7 +85,8 @@ class PartitionableCluster(EtcdCluster):
 class _Networks:
     """The namespaces of one cluster: `hub` with both bridges, and one for each member."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, tls: bool) -> None:
+        self._scheme = "https" if tls else "http"
         self._name = f"cd{random.randrange(16**6):06x}"  # noqa: S311 - to be unique, not secret
         self._size = size
         # One of 4096 networks with room for 14 hosts: clusters side by side hardly ever meet.
@@ -79,10 +94,15 @@ class _Networks:
         self._client_network = f"198.18.{network // 256}"
         self._client_base = network % 256
 
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses at which clients reach the members."""
+        return [self._client_address(number + 2) for number in range(self._size)]
+
     def member(self, number: int) -> Member:
         return Member(
             name=f"m{number + 1}",
-            client_url=f"http://{self._client_address(number + 2)}:{_CLIENT_PORT}",
+            client_url=f"{self._scheme}://{self._client_address(number + 2)}:{_CLIENT_PORT}",
             peer_url=f"http://{_PEER_NETWORK}.{number + 1}:{_PEER_PORT}",
             wrapper=("ip", "netns", "exec", self._member_namespace(number)),
         )
@@ -146,6 +166,12 @@ class _Networks:
         within = ["-n", namespace] if namespace else []
         for command in commands:
             await run_tool(["ip", *within, *command.split()])
+
+
+def _certificates(directory: Path, hosts: Sequence[str]) -> Certificates:
+    from clusterd.testing.certs import LOOPBACK, make_certificates
+
+    return make_certificates(directory, hosts=(*LOOPBACK, *hosts))
 
 
 @functools.cache

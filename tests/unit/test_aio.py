@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.aio import Backoff, Deadline, Signal, level_for, plain_errors, run_together
+from clusterd.aio import Backoff, Crowd, Deadline, Signal, level_for, plain_errors, run_together
 
 
 class Boom(Exception):
@@ -161,6 +161,28 @@ async def test_a_signal_wakes_all_who_wait_and_none_who_comes_later() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(signal.wait(), 0.01)
     assert not signal._waiters
+
+
+async def test_a_crowd_is_woken_whole_and_the_loop_gets_to_other_things_in_between() -> None:
+    crowd, woken, others = Crowd(), 0, list[int]()
+
+    async def wait() -> None:
+        nonlocal woken
+        await crowd.wait()
+        woken += 1
+
+    waiting = [asyncio.create_task(wait()) for _ in range(100)]
+    await asyncio.sleep(0)
+    waiting[7].cancel()
+    crowd.fire()
+    late = asyncio.create_task(wait())
+    while woken < 99:
+        await asyncio.sleep(0)
+        others.append(woken)
+    assert len(set(others)) > 4
+    assert not late.done()
+    crowd.fire()
+    await late
 
 
 async def test_a_waiter_that_was_cancelled_is_in_nobodys_way() -> None:

@@ -222,9 +222,24 @@ def test_a_status_that_was_written_reads_back(sessions: int, text: str) -> None:
     assert decode_status(encode_status(status)) == status
 
 
-@given(st.binary(max_size=60))
-@example(b'{"sessions":-1}')
-@example(b'{"x":' + b"[" * 8000 + b"]" * 8000 + b"}")
-@example(b" " * MAX_RECORD_BYTES + b"{}")
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"[]",
+        b"active",
+        b"\xff",
+        b'{"sessions":-1}',
+        b'{"x":' + b"[" * 8000 + b"]" * 8000 + b"}",
+        b" " * MAX_RECORD_BYTES + b"{}",
+    ],
+    ids=lambda value: repr(value[:20]),
+)
 def test_bytes_that_are_no_status_tell_nothing(value: bytes) -> None:
     assert decode_status(value) is None
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_at_all_break_who_reads_a_status(value: bytes) -> None:
+    status = decode_status(value)
+    assert status is None or decode_status(encode_status(status)) == status

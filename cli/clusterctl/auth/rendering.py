@@ -47,7 +47,7 @@ def plan_document(plan: AuthPlan) -> dict[str, Any]:
 def steps_table(steps: Iterable[Step]) -> Table:
     """Return the steps, one a row."""
     rows = [[Cell(step.action, _style(step)), Cell(_whom(step)), Cell(_what(step))] for step in steps]
-    return Table([Heading("STEP"), Heading("WHOM"), Heading("WHAT")], list(rows))
+    return Table([Heading("STEP"), Heading("WHOM"), Heading("WHAT")], list(rows), absent="")
 
 
 def plan_commands(plan: AuthPlan, folder: Path | None) -> list[str]:

@@ -46,14 +46,14 @@ async def auth(patient: Patient) -> list[Finding]:
     if await _reads(replace(options, user=None, password=None), patient):
         unused = f"; user {options.user!r} is not needed" if options.user is not None else ""
         return [warn("auth", f"off: whoever reaches etcd can change the fleet{unused}", _ENABLE_ADVICE)]
-    loose = sorted({status.version for status in patient.statuses if not _keeps_rights(status.version)})
+    loose = sorted({status.version for status in patient.statuses if not keeps_rights(status.version)})
     if loose:
         text = f"on, but etcd {', '.join(loose)} lets every user past their rights (nested transactions)"
         return [warn("auth", text, "upgrade etcd to 3.4.44, 3.5.30, 3.6.11 or newer")]
     return [ok("auth", "on: nobody reads the nodes without a login")]
 
 
-def _keeps_rights(version: str) -> bool:
+def keeps_rights(version: str) -> bool:
     """Whether etcd checks the rights to what stands inside of transactions."""
     major, minor, patch = (*(int(number) for number in re.findall(r"\d+", version)[:3]), 0, 0, 0)[:3]
     return patch >= _KEEPS_RIGHTS.get((major, minor), 0)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import click
+from click.shell_completion import CompletionItem
 
 from clusterctl.doctor import access, leases, members, registrations, rights
 from clusterctl.doctor.findings import Finding, Level, as_document, as_report, as_table, exit_code, fail, summary, warn
@@ -51,6 +52,7 @@ _IF_QUORUM: dict[str, Check] = {
     "--as",
     "part",
     metavar="ROLE",
+    shell_complete=lambda *_: [CompletionItem(part) for part in rights.PARTS],
     help=f"Check the user's rights against this role: {', '.join(rights.PARTS)}.  [default: told by what it may write]",
 )
 def doctor(output: str, part: str | None) -> int:
@@ -75,9 +77,9 @@ async def examine(settings: Settings, part: Role | None = None) -> list[Finding]
     async with Client(settings.etcd) as client:
         patient = Patient(settings, client, await probe_all(settings), part)
         findings = await _run(_FIRST, patient)
-        if not patient.statuses:
+        if not (patient.statuses or any(probe.refused for probe in patient.probes)):
             return [*findings, fail("quorum", "no endpoint answers", "check --endpoints, and that etcd runs")]
-        findings += await _run(_IF_REACHABLE, patient)
+        findings += await _run(_IF_REACHABLE if patient.statuses else {"quorum": members.quorum}, patient)
         if any(finding.check == "quorum" and finding.level is Level.FAIL for finding in findings):
             return findings
         return findings + await _run(_IF_QUORUM, patient)

@@ -32,6 +32,11 @@ async def endpoints(patient: Patient) -> list[Finding]:
 
 
 def _endpoint(probe: Probe) -> Finding:
+    if probe.refused:
+        text = f"{probe.endpoint}: answers, but tells its status to others only"
+        return warn(
+            "endpoint", text, "give --user and --password-file; from 3.4.45, 3.5.31, 3.6.12 on any user will do"
+        )
     if probe.status is None:
         advice = "check the CA file, and the names in the certificate" if isinstance(probe.error, TlsFailed) else ""
         return fail("endpoint", str(probe.error), advice or _UNREACHABLE_ADVICE)
@@ -73,7 +78,7 @@ async def members(patient: Patient) -> list[Finding]:
     answering = {status.header.member_id for status in patient.statuses}
     silent = [member for member in reply.members if member.ID not in answering and member.name]
     silent.sort(key=lambda member: member.name)
-    if silent:
+    if silent and answering:
         names = ", ".join(
             f"{member.name} ({' '.join(member.clientURLs)})"
             for member in sorted(silent, key=lambda member: member.name)

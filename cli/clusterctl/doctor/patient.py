@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from clusterctl.settings import Settings
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import EtcdError
+from clusterd.etcd.errors import EtcdError, Refused
 from clusterd.etcd.messages import StatusReply, decode_status
+from clusterd.etcd.options import EtcdOptions
 from clusterd.rights import Role
 
 _PROBE_SECONDS = 3.0
@@ -23,6 +24,11 @@ class Probe:
     status: StatusReply | None = None
     seconds: float = 0.0
     error: EtcdError | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it answered that it tells its status to others only."""
+        return isinstance(self.error, Refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,15 @@ async def probe_all(settings: Settings) -> tuple[Probe, ...]:
 
 
 async def _probe(settings: Settings, endpoint: str) -> Probe:
-    """Ask one endpoint without a login: whether it lives must not depend on our password."""
+    """Ask one endpoint, if it answers so without a login: whether it lives must not depend on our password."""
     timeout = min(settings.etcd.timeout, _PROBE_SECONDS)
-    options = replace(settings.etcd, endpoints=(endpoint,), user=None, password=None, timeout=timeout)
+    options = replace(settings.etcd, endpoints=(endpoint,), timeout=timeout)
+    probe = await _ask(replace(options, user=None, password=None))
+    return await _ask(options) if probe.refused and options.user is not None else probe
+
+
+async def _ask(options: EtcdOptions) -> Probe:
+    (endpoint,) = options.endpoints
     try:
         async with Client(options) as client:
             await client.call("/maintenance/status", {}, decode_status)  # connects; the next one is timed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
 import click
+import msgspec
 
 from clusterctl.drain.operating import confirm, tell_history
 from clusterctl.drain.parts import DrainCommand, complete_ids_or_part
@@ -24,10 +26,12 @@ from clusterctl.render.text import plural, printable
 from clusterctl.screen import Screen, now, say
 from clusterctl.selectors import Selection
 from clusterctl.settings import Settings
+from clusterd import tracing
 from clusterd.drain import Intent, OnDeadline, make_drain
 from clusterd.drain.operator import IntentView, intent_after, list_intents, place_intents, whoami
 from clusterd.errors import UsageError
 from clusterd.etcd.client import Client
+from clusterd.exporting import exporting
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def drain(**flags: Any) -> int:
         return 0
     if draft.plan.concerns and not manner.yes:
         _confirm(draft.plan)
-    return _carry_out(settings, screen, draft, manner)
+    return _trace(settings, screen, draft, manner)
 
 
 def _manner(flags: dict[str, Any]) -> Manner:
@@ -151,6 +155,19 @@ def _confirm(plan: Plan) -> None:
     """Ask whether that is meant. Raises `Conflict` if it isn't, or nobody can be asked."""
     question = f"Drain {', '.join(plan.ids[:10])}{'…' * (len(plan.ids) > 10)}?"
     confirm("; ".join(plan.concerns), question, yes=False)
+
+
+def _trace(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> int:
+    """Carry the plan out within a trace, of which the nodes' drains are a part: that of TRACEPARENT, or a new one."""
+    with exporting("clusterctl", os.environ):
+        span = tracing.begin("clusterctl.drain", os.environ.get("TRACEPARENT", ""), nodes=draft.plan.ids)
+        replace, traceparent = msgspec.structs.replace, span.traceparent
+        intents = {node: replace(intent, traceparent=traceparent) for node, intent in draft.intents.items()}
+        try:
+            with span.entered():
+                return _carry_out(settings, screen, Draft(draft.plan, intents, draft.known), manner)
+        finally:
+            span.end()
 
 
 def _carry_out(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> int:

@@ -12,6 +12,7 @@ from clusterd.status import DrainProgress, Phase
 RETURN_SECONDS = 15.0
 """How long a node that is gone has to return, before it counts as dead: a restart is no death."""
 
+_SLOWEST = 1e-6  # sessions a second: below, an average says that nothing moves
 _CLOCKS_DIFFER = timedelta(seconds=2)
 
 
@@ -71,7 +72,7 @@ class Tracker:
         if self.progress is None or self.progress.left is None:
             return None
         rate = self.progress.rate or self.intent.rate or 0.0
-        return self.progress.left / rate if rate else None
+        return self.progress.left / rate if rate >= _SLOWEST else None
 
     def _note_presence(self, look: Look, now: float) -> None:
         absent = look.node is None

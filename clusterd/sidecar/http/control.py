@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 from aiohttp import web
@@ -9,7 +10,7 @@ from aiohttp import web
 from clusterd.agent import Agent
 from clusterd.node import NodeState
 from clusterd.sidecar.gateway import Gateway
-from clusterd.sidecar.http.answers import answer_bytes, encode
+from clusterd.sidecar.http.answers import answer_bytes, encode, plain_problem
 from clusterd.sidecar.http.documents import (
     MAX_ROUTE,
     AliveRequest,
@@ -35,6 +36,7 @@ from clusterd.sidecar.http.openapi import openapi
 from clusterd.sidecar.http.operations import Operation, Outcome, Parameter
 from clusterd.sidecar.http.own import Own
 from clusterd.sidecar.http.queries import Query
+from clusterd.sidecar.http.requests import counting
 from clusterd.sidecar.http.streams import Streams
 
 _TEXT = {"type": "string"}
@@ -55,10 +57,14 @@ _CANDIDACY = Parameter("candidacy", "the one to resign; the leading one unless g
 
 
 class Control:
-    """The application behind the control listener, and what it keeps beside the agent."""
+    """The application behind the control listener, and what it keeps beside the agent.
+
+    `answered` counts requests by path, method and status.
+    """
 
     def __init__(self, agent: Agent, gateway: Gateway, ttl: int) -> None:
         self.streams = Streams()
+        self.answered: Counter[tuple[str, str, str]] = Counter()
         self.fleet = Fleet(agent, self.streams)
         self.leading = Leading(agent, self.streams, ttl)
         self._own = Own(agent, gateway, lambda: self.leading.led)
@@ -68,9 +74,11 @@ class Control:
 
     def app(self, guard: Guard) -> web.Application:
         """Return the application, guarded."""
-        app = web.Application(middlewares=[errors_as_json], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[counting(self.answered), errors_as_json], client_max_size=MAX_BODY)
         for operation in self.operations:
-            app.router.add_route(operation.method, operation.path, partial(_serve, guard, operation))
+            app.router.add_route(
+                operation.method, operation.path, partial(_serve, guard, operation), expect_handler=_expect
+            )
         return app
 
     def close(self, reason: str) -> None:
@@ -236,6 +244,16 @@ class Control:
 
     async def _describe(self, _: web.Request, __: Query) -> web.Response:
         return answer_bytes(self._document)
+
+
+async def _expect(request: web.Request) -> None:
+    """Let a client go on that waits for that; what else one may expect isn't met here."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+        return
+    problem = plain_problem(417)
+    raise web.HTTPExpectationFailed(body=problem.answer().body, content_type="application/json")
 
 
 async def _serve(guard: Guard, operation: Operation, request: web.Request) -> web.StreamResponse:

@@ -247,6 +247,18 @@ class EvictionDocument(msgspec.Struct, frozen=True):
     seconds_left: float | None
 
 
+class HookDocument(msgspec.Struct, frozen=True):
+    """What a hook of the gateway answers: how many sessions there are (`sessions`, or `left`); null: it doesn't say."""
+
+    sessions: Count | None = None
+    left: Count | None = None
+
+    @property
+    def count(self) -> int | None:
+        """The number, by whichever name."""
+        return self.left if self.sessions is None else self.sessions
+
+
 def fields_given(request: SelfRequest) -> dict[str, Any]:
     """Return what a request wants changed."""
     given = msgspec.structs.asdict(request)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from clusterd.aio import Signal
-from clusterd.sidecar.http.answers import Problem, encode
+from clusterd.sidecar.http.answers import Problem, encode, not_ready
 
 MAX_STREAMS = 2048
 """Streams that are open at a time; who asks for one more is told to come again later."""
@@ -109,10 +109,13 @@ class Streams:
         When all streams are ended, the body is cancelled, and the client told. Raises `Problem` where there are too
         many.
         """
-        if self._closing or len(self._open) >= MAX_STREAMS:
-            message = self._closing or f"{MAX_STREAMS} streams are open already"
-            raise Problem(503, "too_many_streams", message, {"Retry-After": str(random.randint(1, 5))})  # noqa: S311
+        if self._closing:
+            raise not_ready(self._closing)
+        if len(self._open) >= MAX_STREAMS:
+            later = {"Retry-After": str(random.randint(1, 5))}  # noqa: S311 - spreads load
+            raise Problem(503, "too_many_streams", f"{MAX_STREAMS} streams are open already", later)
         response = web.StreamResponse(headers=_HEADERS)
+        response.force_close()  # it ends where the stream does
         await response.prepare(request)
         _limit_buffer(request)
         stream, task = Stream(response, request), asyncio.current_task()

@@ -24,7 +24,7 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stamp = _stamp(path)
+        self._stamp = stamp(path)
         self._digests = _read(path)
 
     def __repr__(self) -> str:
@@ -40,8 +40,8 @@ class TokenFile:
         return found
 
     def _refresh(self) -> None:
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
+        now = stamp(self._path)
+        if now == self._stamp:
             return
         try:
             self._digests = _read(self._path)
@@ -49,10 +49,10 @@ class TokenFile:
         except UsageError as error:
             self._digests = ()
             log.warning("%s: nobody is let in until that is mended", error)
-        self._stamp = stamp
+        self._stamp = now
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
     """Return what differs when the file is another one, or has been written."""
     try:
         stat = path.stat()

@@ -168,9 +168,10 @@ async def test_passwords_are_set_anew_when_that_is_asked_for(etcd: EtcdServer, a
     (passwords / "ann").write_text(f"{SECRET}new")
     root = ("--user", "root", "--password-file", str(passwords / "root"))
     assert "nothing to do" in (await apply("--grant", "ann=operator", *root)).err
-    assert (await apply("--grant", "ann=operator", "--rotate", "-y", *root)).code == 0
     etcd.login_as("ann", f"{SECRET}ann")
-    with pytest.raises(AdminError, match="authentication failed"):
+    await etcd.admin.put("/intents/gw-1")
+    assert (await apply("--grant", "ann=operator", "--rotate", "-y", *root)).code == 0
+    with pytest.raises(AdminError, match="authentication failed"):  # the token is gone with the old password
         await etcd.admin.put("/intents/gw-1")
     etcd.login_as("ann", f"{SECRET}new")
     await etcd.admin.put("/intents/gw-1")

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from clusterctl.doctor.rights import PARTS
 
 from clusterd.etcd.process import free_ports
 
@@ -51,6 +52,10 @@ async def test_what_drain_takes_completes(fleet: Any, clusterctl: Any, here: dic
     assert offered(await clusterctl(env=here | asking("clusterctl drain s"))) == ["set", "status"]
     assert offered(await clusterctl(env=here | asking("clusterctl drain gw-1 g"))) == ["go-svc", "gw-2", "gw-3"]
     assert offered(await clusterctl(env=here | asking("clusterctl drain status gw-1 gw-"))) == ["gw-2", "gw-3"]
+    assert offered(await clusterctl(env=here | asking("clusterctl auth "))) == ["apply", "plan"]
+    assert "operator" in offered(await clusterctl(env=here | asking("clusterctl auth plan ")))
+    assert offered(await clusterctl(env=here | asking("clusterctl auth apply --node gw-1"))) == ["gw-1"]
+    assert offered(await clusterctl(env=here | asking("clusterctl doctor --as "))) == list(PARTS)
     for command in ("cordon", "uncordon", "undrain", "history"):
         assert offered(await clusterctl(env=here | asking(f"clusterctl {command} gw-2"))) == ["gw-2"]
 

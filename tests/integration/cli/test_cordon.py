@@ -59,28 +59,17 @@ async def test_nodes_are_cordoned_and_come_back(bob: Operator, clusterctl: Any, 
 
 
 REFUSED = {
-    "cordon": (2, "Missing argument"),
     "cordon gw-1 nope": (4, "no node nope; nothing was changed"),
-    "cordon gw-1 a/b": (2, "node id"),
     "cordon gw-1 gw-2": (5, "node gw-2 is being drained by bob@ops"),
     "uncordon nope": (4, "no node nope"),
     "uncordon gw-2": (5, "node gw-2 is being drained: take that back with undrain"),
-    "undrain": (2, "undrain what? Give IDs, --all or --gone"),
-    "undrain --gone gw-2": (2, "--gone goes with none of IDs"),
-    "undrain --gone --older-than -1d": (2, "not a duration"),
-    "undrain gw-2 -y": (2, "--older-than and -y are for --gone"),
-    "undrain --all gw-2": (2, "--all and IDs don't go together"),
     "undrain gw-2 nope": (4, "no node nope"),
     "undrain gw-2 gw-3": (5, "node gw-3 is cordoned, not drained: uncordon is for that"),
-    "history --since nan": (2, "not a duration"),
-    "history --since 99999999999999h": (2, "the history has 14 days"),
-    "history --limit -1": (2, "-1"),
     "history nope": (4, "nothing of that is in the history"),
     "history --by eve": (4, "nothing of that is in the history"),
 }
 
 
-@pytest.mark.timeout(240)
 async def test_what_is_refused_changes_nothing(bob: Operator, clusterctl: Any, here: dict[str, str]) -> None:
     await bob.drain("gw-2")
     assert (await clusterctl("cordon", "gw-3", env=here)).code == 0

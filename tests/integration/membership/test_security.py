@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 
 from clusterd import TLS, EtcdOptions, SessionState, UsageError
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import LoginRefused, PermissionDenied, TlsFailed
+from clusterd.etcd.errors import LoginRefused, PermissionDenied, TlsFailed, Unavailable
 from clusterd.etcd.ops import put
-from clusterd.testing import EtcdServer, eventually
+from clusterd.testing import EtcdBinary, EtcdServer, eventually
 from clusterd.testing.certs import make_certificates
 
 PASSWORD = "a-secret-nobody-may-read"
@@ -129,6 +130,36 @@ async def test_roles_that_change_all_the_time_refuse_no_call(guarded: EtcdServer
                 await guarded.admin.add_role(f"other-{number}")
             changed.set()
         assert all(user.result() for user in users)
+
+
+async def test_an_etcd_set_back_by_a_snapshot_is_logged_in_to_again(guarded: EtcdServer, fleet: Any) -> None:
+    """It lost the login without a word: a call with its token waits until the log is as long as it was then."""
+    snapshot = await guarded.snapshot()
+    agents = [await fleet.agent(prefix="/fleet/", etcd=login(guarded)) for _ in range(2)]
+    for number in range(60):  # a log that is longer than the restored one will be for a while
+        await guarded.admin.put("/other", str(number))
+    for agent in agents:
+        await agent._client.failover.tokens.renew(agent._client.failover.tokens.token)
+    await guarded.restore(snapshot)
+    await eventually(lambda: all(agent.session.losses for agent in agents), timeout=15)
+    await eventually(lambda: all(agent.session.state is SessionState.CONNECTED for agent in agents), timeout=15)
+
+
+async def test_a_login_that_takes_longer_than_a_call_may_gets_its_time(etcd_binary: EtcdBinary) -> None:
+    """A password's hash takes long where many log in together; whoever gives up on it has it made again and again."""
+    async with EtcdServer(binary=etcd_binary, flags=["--bcrypt-cost=11"]) as etcd:
+        await etcd.admin.add_role("root")
+        await etcd.admin.add_user("root", "root", roles=("root",))
+        await etcd.admin.call("auth/enable")
+        async with Client(EtcdOptions((etcd.endpoint,), user="root", password="root", timeout=0.05)) as client:
+
+            async def read() -> bool:
+                with contextlib.suppress(Unavailable):
+                    await client.range(b"/k")
+                    return True
+                return False
+
+            await eventually(read, timeout=60)
 
 
 def test_a_password_shows_nowhere() -> None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from clusterd.child import ChildError
+from clusterd.errors import UsageError
 from clusterd.testing import AdminError, EtcdBinary, EtcdServer
 
 
@@ -160,3 +161,27 @@ async def test_it_starts_fast_enough_for_a_fixture(etcd_binary: EtcdBinary) -> N
     async with EtcdServer(binary=etcd_binary):
         pass
     assert time.monotonic() - before < 3  # usually 0.3; a loaded machine gets some slack
+
+
+async def test_a_full_server_has_room_again(etcd_binary: EtcdBinary) -> None:
+    async with EtcdServer(binary=etcd_binary, quota_bytes=16 << 20) as etcd:
+        await etcd.admin.put("/kept", "1")
+        await etcd.fill()
+        with pytest.raises(AdminError, match="space exceeded"):
+            await etcd.admin.put("/k", "1")
+        await etcd.make_room()
+        await etcd.admin.put("/k", "1")
+        assert await etcd.admin.alarms() == []
+        assert [kv.key for kv in await etcd.admin.range("/")] == [b"/k", b"/kept"]
+
+
+async def test_a_server_without_a_quota_can_not_be_filled(etcd: EtcdServer) -> None:
+    with pytest.raises(UsageError, match="give quota_bytes"):
+        await etcd.fill()
+
+
+async def test_the_keys_of_a_lease_can_be_asked_for(etcd: EtcdServer) -> None:
+    lease = await etcd.admin.lease_grant(60)
+    assert await etcd.admin.lease_keys(lease) == []
+    await etcd.admin.put("/leased", "x", lease=lease)
+    assert await etcd.admin.lease_keys(lease) == [b"/leased"]

@@ -11,6 +11,7 @@ from clusterctl import main
 from clusterctl.auth.planning import make_plan
 from clusterctl.auth.rendering import etcdctl, plan_commands
 from clusterctl.auth.steps import Action, Step, Users, differences, excesses
+from clusterctl.doctor.access import keeps_rights
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +108,25 @@ def test_a_node_with_a_role_of_its_own_may_write_its_own_keys_only() -> None:
 
 def test_a_reader_may_write_nothing() -> None:
     assert {right.access for right in reader_role(KEYS).rights} == {Access.READ}
+
+
+@pytest.mark.parametrize(
+    ("version", "keeps"),
+    [
+        ("3.4.23", False),
+        ("3.4.44", True),
+        ("3.5.1", False),
+        ("3.5.29", False),
+        ("3.5.30", True),
+        ("3.6.10", False),
+        ("3.6.11", True),
+        ("3.7.0", True),
+        ("3.7.0-rc.1", True),
+        ("", True),
+    ],
+)
+def test_which_etcds_let_users_past_their_rights(version: str, keeps: bool) -> None:
+    assert keeps_rights(version) is keeps
 
 
 # --- What is missing ---

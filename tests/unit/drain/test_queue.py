@@ -195,3 +195,8 @@ def test_a_cohort_waits_for_all_of_it() -> None:
 def test_any_bytes_are_a_permit_or_nothing(value: bytes) -> None:
     assert decode_permit(value) is None
     assert decode_permit(encode_permit(Permit(node="gw-1"))) == Permit(node="gw-1")
+
+
+def test_a_permit_that_can_not_be_read_is_somebody_who_drains() -> None:
+    own = Permit(node="gw-1", max_unavailable="1")
+    assert "somebody drains already" in permit_needs(own, 2, [Place(1, None), Place(2, own)], [])

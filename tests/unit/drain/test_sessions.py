@@ -52,3 +52,11 @@ def test_a_count_that_fails_is_no_count_and_told_once(caplog: pytest.LogCaptureF
 def test_what_is_no_count_is_refused(count: object) -> None:
     with pytest.raises(UsageError, match="can't be a count"):
         Sessions().set(count)  # type: ignore[arg-type]
+
+
+def test_what_was_counted_can_be_taken_back() -> None:
+    sessions = Sessions()
+    for count in (lambda: sessions.set(3), lambda: sessions.count_with(lambda: 3)):
+        count()
+        sessions.forget()
+        assert sessions.count is None

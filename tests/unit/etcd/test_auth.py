@@ -159,3 +159,23 @@ async def test_each_refusal_is_an_error_of_its_own() -> None:
     tokens = TokenSource(Logins(LoginRefused("wrong password")))
     first, second = await asyncio.gather(tokens.get(), tokens.get(), return_exceptions=True)
     assert first is not second
+
+
+@pytest.mark.parametrize(
+    ("token", "raft_index", "kept"),
+    [
+        ("abc.100", 99, False),
+        ("abc.100", 100, True),
+        ("abc.100", 0, True),  # a member that doesn't say
+        ("header.body.signature", 1, True),  # a JWT
+        ("", 1, True),
+    ],
+)
+async def test_a_token_of_a_history_that_etcd_lost_is_forgotten(token: str, raft_index: int, kept: bool) -> None:
+    async def login() -> str:
+        return token
+
+    tokens = TokenSource(login)
+    await tokens.get()
+    tokens.met(raft_index)
+    assert (tokens.token == token) is kept

@@ -37,6 +37,7 @@ class Place:
         self.endpoint = endpoint
         self.cluster_id = cluster_id
         self.known = False
+        self.slow = False
         self.introduction = asyncio.Lock()
         self.introductions = 0
         self.error: EtcdError | None = None
@@ -401,3 +402,16 @@ async def test_nothing_is_written_to_an_endpoint_before_its_cluster_is_known() -
     with pytest.raises(Unavailable):
         await cluster.run(0.3)
     assert "b" not in cluster.turns
+
+
+async def test_an_endpoint_that_is_slow_twice_in_a_row_is_introduced_again() -> None:
+    cluster = Cluster(1)
+    (place,) = cluster.places
+    await cluster.failover.run(cluster.attempt, 1.0)
+    cluster.failover.failed(place.endpoint, slow=True)
+    await cluster.failover.run(cluster.attempt, 1.0)
+    assert place.introductions == 1
+    cluster.failover.failed(place.endpoint, slow=True)
+    cluster.failover.failed(place.endpoint, slow=True)
+    await cluster.failover.run(cluster.attempt, 1.0)
+    assert place.introductions == 2

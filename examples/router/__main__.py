@@ -1,0 +1,7 @@
+"""`python -m examples.router`."""
+
+from __future__ import annotations
+
+from examples.router.command import main
+
+main()
