@@ -13,7 +13,7 @@ RUN python3 -m venv --without-pip /opt/clusterd \
     && python3 -m venv --without-pip /opt/build \
     && python3 -m pip --python /opt/clusterd/bin/python install --require-hashes ${PIP_OPTIONS} -r /lock/requirements.lock \
     && python3 -m pip --python /opt/build/bin/python install --require-hashes ${PIP_OPTIONS} -r /lock/requirements-build.lock
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml README.md LICENSE pytest_clusterd.py /src/
 COPY clusterd /src/clusterd
 COPY cli /src/cli
 # Bytecode that is never compared with its source: the same bytes at every build, and nothing to write at run time.

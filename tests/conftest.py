@@ -47,9 +47,9 @@ def clusterd_etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
 # The fixtures that users get (pytest_clusterd), under the shorter names of our own tests.
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def etcd_binary(clusterd_etcd_binary: EtcdBinary) -> EtcdBinary:
-    """Each version of etcd in turn."""
+    """Each version of etcd in turn, or what the tests of a folder run against."""
     return clusterd_etcd_binary
 
 

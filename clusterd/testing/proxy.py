@@ -31,6 +31,7 @@ class TcpProxy:
         self._target = (url.hostname or "127.0.0.1", url.port or 0)
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._server: asyncio.Server | None = None
+        self._ended = False
         self._flows = asyncio.Event()
         self._flows.set()
         self._seconds = 0.0
@@ -93,6 +94,7 @@ class TcpProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._ended = True
         await self.refuse()
         tasks = list(self._connections)
         for task in tasks:
@@ -101,21 +103,23 @@ class TcpProxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs it in a task of its own
-        connection = self._connections[task] = _Connection(self, reader, writer)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Own the connection from this moment on: one that comes as the proxy goes must not outlive it."""
+        if self._ended:
+            writer.transport.abort()
+            return
+        connection = _Connection(self, reader, writer)
+        task = asyncio.create_task(self._serve(connection), name="proxy connection")
+        self._connections[task] = connection
+        task.add_done_callback(lambda task: self._connections.pop(task).close())
+
+    async def _serve(self, connection: _Connection) -> None:
         try:
             await connection.run(*self._target)
         except OSError:
             connection.reset()
-        except asyncio.CancelledError:
-            pass  # the proxy goes; asyncio of Python 3.11 would log that as an error of ours
-        finally:
-            del self._connections[task]
-            connection.close()
 
     async def carry(self) -> None:
         """Wait as long as the network takes for some bytes now."""

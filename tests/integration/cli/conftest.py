@@ -32,7 +32,7 @@ class Result:
 
 
 @pytest.fixture(scope="session")
-def etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
+def clusterd_etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
     """The newest etcd, unless a test asks for others: most of what is tested here doesn't depend on it."""
     return getattr(request, "param", None) or newest_etcd()
 

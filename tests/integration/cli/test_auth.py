@@ -14,7 +14,9 @@ import pytest
 
 from clusterd.testing import AdminError, EtcdBinary, EtcdServer, etcd_binaries
 
-on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
+on_every_version = pytest.mark.parametrize(
+    "clusterd_etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session"
+)
 
 WHO = ("--node", "gw-1", "--grant", "ann=operator", "--grant", "wall=reader", "--grant", "fleet=agent")
 ROLES = {f"clusterd/{kind}" for kind in ("agent", "member", "operator", "reader", "node-gw-1")}

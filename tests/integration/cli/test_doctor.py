@@ -18,7 +18,9 @@ from clusterd.testing import AdminError, EtcdBinary, EtcdCluster, EtcdServer, et
 CHECKS = {"endpoint", "tls", "cluster", "version", "quorum", "members", "alarms", "auth", "credentials"}
 CHECKS |= {"rights", "lease clock", "watch", "nodes", "clock"}
 
-on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
+on_every_version = pytest.mark.parametrize(
+    "clusterd_etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session"
+)
 
 
 class Report:

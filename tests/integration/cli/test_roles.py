@@ -21,7 +21,9 @@ from clusterd.etcd.rbac import AuthState
 from clusterd.keys import Keyspace
 from clusterd.testing import AdminError, EtcdAdmin, EtcdServer, etcd_binaries, eventually
 
-on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
+on_every_version = pytest.mark.parametrize(
+    "clusterd_etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session"
+)
 
 TTL = 2
 USERS = ("--node gw-1", "--node gw-2", "fleet=agent", "ann=operator", "wall=reader")

@@ -158,7 +158,7 @@ def in_order() -> Any:
 
 
 @pytest.fixture(scope="session")
-def etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
+def clusterd_etcd_binary(request: pytest.FixtureRequest) -> EtcdBinary:
     """The newest etcd, unless a test asks for others."""
     return getattr(request, "param", None) or newest_etcd()
 

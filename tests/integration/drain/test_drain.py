@@ -18,7 +18,9 @@ from clusterd.status import decode_status
 from clusterd.testing import etcd_binaries, eventually, never
 
 KEYS = Keyspace()
-on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
+on_every_version = pytest.mark.parametrize(
+    "clusterd_etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session"
+)
 
 
 @on_every_version

@@ -12,7 +12,9 @@ from clusterd.drain.operator import change_intent, place_intents, read_intent
 from clusterd.keys import Keyspace
 from clusterd.testing import EtcdServer, etcd_binaries, eventually, never
 
-on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
+on_every_version = pytest.mark.parametrize(
+    "clusterd_etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session"
+)
 
 
 @on_every_version
@@ -24,7 +26,7 @@ async def test_two_operators_at_once_never_exceed_their_limit_together(yard: Any
         yard.drain("gw-2", "gw-3", max_unavailable="2", by="bob@ops"),
     )
     await eventually(lambda: all(gateway.state == "drained" for gateway in gateways), timeout=20)
-    await eventually(lambda: [witness.states(f"gw-{n}")[-1] for n in range(4)] == ["drained"] * 4)
+    await eventually(lambda: [witness.states(f"gw-{n}")[-1:] for n in range(4)] == [["drained"]] * 4)
     assert witness.most_at_once("draining") <= 2
 
     draining: set[str] = set()
@@ -71,7 +73,7 @@ async def test_a_cohort_drains_in_the_order_of_its_plan(yard: Any) -> None:
     order = [2, 0, 3, 1]
     intents = {f"gw-{number}": yard.intent(**cohort, order=turn) for turn, number in enumerate(order)}
     await place_intents(yard.client, Keyspace(), intents)
-    await eventually(lambda: [witness.states(f"gw-{n}")[-1] for n in range(4)] == ["drained"] * 4, timeout=30)
+    await eventually(lambda: [witness.states(f"gw-{n}")[-1:] for n in range(4)] == [["drained"]] * 4, timeout=30)
     done = [node for node, state in witness.events if state == "drained"]  # a short `draining` may never be put
     assert list(dict.fromkeys(done)) == [f"gw-{number}" for number in order]
     assert witness.most_at_once("draining") == 1

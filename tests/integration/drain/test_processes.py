@@ -16,7 +16,9 @@ from clusterd.history import read_history
 from clusterd.keys import Keyspace
 from clusterd.testing import AgentProcess, EtcdServer, etcd_binaries, eventually
 
-on_every_version = pytest.mark.parametrize("etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session")
+on_every_version = pytest.mark.parametrize(
+    "clusterd_etcd_binary", etcd_binaries(), ids=str, indirect=True, scope="session"
+)
 
 GATEWAY = (sys.executable, str(Path(__file__).with_name("gateway.py")))
 

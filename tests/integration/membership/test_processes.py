@@ -92,9 +92,9 @@ async def test_a_second_signal_ends_a_node_that_can_not_leave(etcd: EtcdServer, 
         await process.wait_for_line("registered at")
         etcd.pause()
         os.kill(process.pid, 15)
-        await asyncio.sleep(0.3)
+        await process.wait_for_line("drained: ")  # and now it would wait for etcd, to leave
         os.kill(process.pid, 15)
-        assert await process.wait(1) == -15
+        assert await process.wait() == -15
         etcd.resume()
 
 

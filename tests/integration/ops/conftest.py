@@ -126,7 +126,7 @@ class Yard:
 
 
 @pytest.fixture(scope="session")
-def etcd_binary() -> EtcdBinary:
+def clusterd_etcd_binary() -> EtcdBinary:
     """The newest etcd: what a daemon asks of etcd is what membership asks of every version."""
     return newest_etcd()
 

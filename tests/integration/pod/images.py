@@ -27,7 +27,17 @@ import pip
 ROOT = Path(__file__).resolve().parents[3]
 BASE_VARIABLE = "TEST_BASE_IMAGE"
 LOCKS = ("requirements.lock", "requirements-build.lock")
-SOURCES = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", *LOCKS, "clusterd", "cli")
+SOURCES = (
+    "Dockerfile",
+    ".dockerignore",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "pytest_clusterd.py",
+    *LOCKS,
+    "clusterd",
+    "cli",
+)
 _TOOLS = ("/bin/sh", "/bin/sleep")
 _LIBRARIES = (  # that wheels are linked with
     *("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libm.so.6"),

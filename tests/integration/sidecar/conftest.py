@@ -200,7 +200,7 @@ class Follower:
 
 
 @pytest.fixture(scope="session")
-def etcd_binary() -> EtcdBinary:
+def clusterd_etcd_binary() -> EtcdBinary:
     """The newest etcd: what is tested here is on this side of it."""
     return newest_etcd()
 
