@@ -108,14 +108,24 @@ def flashes(epoch: Epoch) -> Iterator[str]:
 
 
 def serving(epoch: Epoch) -> Iterator[str]:
-    """Yield the topologies in which a node owned slots that was out of them by its intent."""
+    """Yield the topologies in which a node owned slots that was out of them by its intent.
+
+    Who was cut off while that node went out of service and left, and finds the history of it compacted, can't know: it
+    keeps the node `unconfirmed` for a TTL as it last saw it.
+    """
     spans = _out_of_service(epoch)
+    knows: set[tuple[str, str, int]] = set()
     for record in epoch.records:
         if record.kind != "topology":
             continue
-        revision = record.facts["revision"]
-        for node in record.facts["active"]:
-            if any(since <= revision < until for since, until in spans.get(node, ())):
+        revision, active = record.facts["revision"], set(record.facts["active"])
+        for node, node_spans in spans.items():
+            since = next((since for since, until in node_spans if since <= revision < until), None)
+            if since is None:
+                continue
+            if node not in active:
+                knows.add((record.who, node, since))
+            elif node not in record.facts["unconfirmed"] or (record.who, node, since) in knows:
                 yield f"{record.who} has {node} in the slots at revision {revision}, after its intent took effect"
 
 

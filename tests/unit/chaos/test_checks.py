@@ -148,6 +148,13 @@ def test_a_drained_node_in_the_slots_is_found_also_where_it_is_kept_unconfirmed(
     assert "gw-2 has gw-1 in the slots at revision 14, after its intent took effect" in found(history)
 
 
+def test_who_never_heard_that_a_node_went_out_of_service_may_keep_it_as_it_was() -> None:
+    before, intent_, cordoned, _, gone, *_ = drained_and_taken_back()[1:]
+    kept = topology(3.6, "gw-2", 13, unconfirmed=["gw-1"])
+    assert found([before, intent_, cordoned, gone, kept]) == ""
+    assert "in the slots at revision 13" in found([before, intent_, cordoned, gone, topology(3.6, "gw-2", 13)])
+
+
 def test_a_node_may_own_slots_until_it_obeys() -> None:
     history = drained_and_taken_back()
     history.insert(3, topology(2.05, "gw-2", 5))
