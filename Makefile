@@ -8,13 +8,14 @@ TESTS ?= tests
 # Beside these there is `gateway`, which takes a quarter of an hour and wants gcc, Go and Node.js.
 BENCHES ?= snapshot latency idle join routing election drain sidecar router detection
 SECONDS ?= 180
+PORT ?= 0
 SEED ?=
 
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install lock check format test fuzz chaos chaos-elections chaos-drain audit demo bench clean
+.PHONY: help install lock check format test fuzz chaos chaos-elections chaos-drain audit demo gateway bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -61,6 +62,9 @@ audit: $(STAMP) ## look the dependencies up among known vulnerabilities; says so
 
 demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
 	$(BIN)/clusterctl demo
+
+gateway: $(STAMP) ## run a message gateway of three nodes, with a page to try it; PORT=8080
+	$(BIN)/python -m examples.gateway fleet --port $(PORT)
 
 bench: $(STAMP) ## measure what clusterd costs, one figure after the other
 	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench.$$name; done

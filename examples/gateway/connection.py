@@ -1,0 +1,326 @@
+"""One client's WebSocket: reads what it says, and is written to by the feeds of the streams that it is in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
+
+from examples.gateway import protocol
+from examples.gateway.courier import Courier
+from examples.gateway.errors import BadFrame
+from examples.gateway.hub import Hub
+from examples.gateway.peering import Session
+from examples.gateway.protocol import (
+    MAILBOX,
+    MAX_FRAME,
+    ROOM,
+    Accepted,
+    Ack,
+    Bye,
+    Cursor,
+    FromClient,
+    Hello,
+    Here,
+    Join,
+    Joined,
+    Leave,
+    Rejected,
+    Send,
+    Welcome,
+    Who,
+    check_name,
+    check_send,
+    check_stream,
+    encode,
+)
+from examples.gateway.wire import PING, close_frame, text_frame
+
+log = logging.getLogger(__name__)
+
+HIGH_WATER: Final = 256 * 1024
+"""Bytes that may wait for a client before it is parked."""
+MOST_WAITING: Final = 4 * 1024 * 1024
+"""Bytes beyond which it is closed: answers to what it asks come on top of what streams send."""
+MOST_UNANSWERED: Final = 256
+"""Messages of one client that may be on their way to their keepers: then nothing more is read from it."""
+_SEND_BUFFER: Final = 32 * 1024
+_HELLO_SECONDS: Final = 10.0
+_PING_AFTER: Final = 20.0
+_SILENCE: Final = 50.0
+_SLOW_SECONDS: Final = 15.0
+_ACK_SECONDS: Final = 30.0
+_CLOSE_SECONDS: Final = 2.0
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+_NOBODY: Final = Session("", "", 0)
+
+
+class Host(Protocol):
+    """What a connection knows of the reception that took it in."""
+
+    hub: Hub
+    courier: Courier
+
+    def arrived(self, connection: Connection) -> None:
+        """Count a connection in."""
+
+    def register(self, connection: Connection, hello: Hello) -> Welcome | None:
+        """Begin a session; None if the token isn't the user's."""
+
+    def leaving(self, connection: Connection) -> None:
+        """End the session of a connection that is being closed."""
+
+    def gone(self, connection: Connection) -> None:
+        """Count a connection out."""
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something after a while."""
+
+
+class Connection(WSListener):
+    """A client, from its first byte to its last. Times are monotonic.
+
+    `paused` while more than `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
+    """
+
+    def __init__(self, reception: Host) -> None:
+        self.session = _NOBODY
+        self.paused = False
+        self.closing = False
+        self.heard = time.monotonic()
+        self._reception = reception
+        self._transport: WSTransport | None = None
+        self._streams: dict[str, None] = {}
+        self._fragments: list[bytes] = []
+        self._unanswered = 0
+        self._slow_since: float | None = None
+        self._mail_sent = Cursor()
+        self._mail_since: float | None = None
+
+    # What picows calls.
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """The WebSocket is there."""
+        self._transport = transport
+        stream = transport.underlying_transport
+        self._raw_write = stream.write
+        stream.set_write_buffer_limits(high=HIGH_WATER)
+        # The kernel would hide a client that doesn't read behind megabytes.
+        stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self._reception.arrived(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """A frame came; fragments are ours to join."""
+        self.heard = time.monotonic()
+        kind = frame.msg_type
+        if self.closing or kind == WSMsgType.PONG:
+            return
+        if kind == WSMsgType.CLOSE:
+            self.close(1000, "goodbye")
+            transport.disconnect()
+            return
+        try:
+            if kind == WSMsgType.TEXT and frame.fin and not self._fragments:
+                self._hear(protocol.decode(frame.get_payload_as_memoryview()))
+            elif (text := self._join(frame)) is not None:
+                self._hear(protocol.decode(text))
+        except BadFrame as error:
+            self.close(protocol.BAD_FRAME, str(error))
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The connection is gone."""
+        self.closing = True
+        self._leave_all()
+        self._transport = None
+        self._reception.gone(self)
+
+    def pause_writing(self) -> None:
+        """More waits for the client than should."""
+        self.paused = True
+        self._slow_since = time.monotonic()
+        self._reception.hub.park(self, self._streams)
+
+    def resume_writing(self) -> None:
+        """It has read most of it."""
+        self.paused = False
+        self._slow_since = None
+        if not self.closing:
+            self._reception.hub.unpark(self, self._streams)
+
+    # What feeds call.
+
+    def write(self, frames: bytes) -> None:
+        """Send WebSocket frames, as they are."""
+        if not self.closing:
+            self._raw_write(frames)
+
+    def placed(self, stream: str, head: Cursor) -> None:
+        """A stream is followed from here on."""
+        if stream.startswith(ROOM):
+            self._say(Joined(stream.removeprefix(ROOM), head.epoch, head.seq))
+
+    def given(self, stream: str, upto: Cursor) -> None:
+        """All of a stream up to here was sent: of the mailbox, an ack of it is waited for."""
+        if stream.startswith(MAILBOX) and upto != self._mail_sent:
+            self._mail_sent = upto
+            self._mail_since = self._mail_since or time.monotonic()
+
+    def evict(self) -> None:
+        """The user has a newer session."""
+        self.close(protocol.TAKEN_OVER, "a newer session of this user has taken over")
+
+    # What the reception calls.
+
+    def look(self, now: float) -> None:
+        """Ping, or close where something takes too long; to be called every second or so."""
+        if self.closing:
+            return
+        silent = now - self.heard
+        if not self.session.id and silent > _HELLO_SECONDS:
+            self.close(protocol.UNHEARD, "no hello came")
+        elif silent > _SILENCE:
+            self.close(protocol.UNHEARD, "nothing was heard")
+        elif self._slow_since and now - self._slow_since > _SLOW_SECONDS:
+            self.close(protocol.TOO_SLOW, "too slow: more waits for you than is kept in memory")
+        elif self._mail_since and now - self._mail_since > _ACK_SECONDS:
+            self.close(protocol.UNHEARD, "acks are missing")
+        elif silent > _PING_AFTER:
+            self.write(PING)
+
+    def dismiss(self, to: list[str], within: float, why: str) -> None:
+        """Send the client to other nodes."""
+        self._say(Bye(why, to, within))
+        self.close(protocol.RESTARTING, why)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame behind what waits, and nothing more; who doesn't answer it is gone in 2 seconds."""
+        if self.closing or self._transport is None:
+            return
+        log.debug("client %s is closed: %d %s", self.session.user or "?", code, reason)
+        self.write(close_frame(code, reason))
+        self.closing = True
+        self._leave_all()
+        self._reception.leaving(self)
+        self._reception.later(_CLOSE_SECONDS, self.hang_up)
+
+    def hang_up(self) -> None:
+        """Close the connection without waiting for anything."""
+        if self._transport is not None:
+            sock = self._transport.underlying_transport.get_extra_info("socket")
+            if sock is not None and self.paused:  # what waits would be kept for as long as the kernel tries
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            self._transport.disconnect(False)
+
+    def _leave_all(self) -> None:
+        streams, self._streams = self._streams, {}
+        for stream in streams:
+            self._reception.hub.detach(self, stream)
+
+    def _join(self, frame: WSFrame) -> bytes | None:
+        """Gather fragments; returns the whole text with the last of them. Raises `BadFrame`."""
+        wanted = WSMsgType.CONTINUATION if self._fragments else WSMsgType.TEXT
+        if frame.msg_type != wanted:
+            raise BadFrame(f"a {wanted.name.lower()} frame was expected")
+        self._fragments.append(frame.get_payload_as_bytes())
+        if sum(map(len, self._fragments)) > MAX_FRAME:
+            raise BadFrame(f"a frame has at most {MAX_FRAME} bytes")
+        if not frame.fin:
+            return None
+        text, self._fragments = b"".join(self._fragments), []
+        return text
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the client."""
+        return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
+
+    def _say(self, message: object) -> None:
+        self.write(text_frame(encode(message)))
+        if self.paused and self.waiting > MOST_WAITING:
+            self.close(protocol.TOO_SLOW, "too slow: answers aren't read")
+
+    def _hear(self, message: FromClient) -> None:
+        if isinstance(message, Send) and self.session.id:
+            self._send(message)
+        elif isinstance(message, Hello):
+            self._hello(message)
+        elif not self.session.id:
+            raise BadFrame("the first frame has to be a hello")
+        else:
+            self._do(message)
+
+    def _do(self, message: FromClient) -> None:
+        match message:
+            case Ack():
+                self._ack(message)
+            case Join():
+                self._enter(check_name(message.room), message.after)
+            case Leave():
+                stream = ROOM + message.room
+                if stream in self._streams:
+                    del self._streams[stream]
+                    self._reception.hub.detach(self, stream)
+            case Who():
+                of = check_stream(message.of)
+                self._reception.hub.who(of, lambda users, count: self._say(Here(of, users, count)))
+
+    def _hello(self, hello: Hello) -> None:
+        if self.session.id:
+            raise BadFrame("a session has one hello")
+        check_name(hello.user)
+        welcome = self._reception.register(self, hello)
+        if welcome is None:
+            self.close(protocol.UNAUTHORISED, "the token isn't this user's")
+            return
+        self._say(welcome)
+        mailbox = MAILBOX + hello.user
+        cursor = hello.resume.pop(mailbox, None)
+        self._streams[mailbox] = None
+        if cursor is not None:
+            self._reception.hub.ack(mailbox, cursor)
+        self._reception.hub.attach(self, mailbox, cursor)
+        for stream, after in hello.resume.items():
+            if not stream.startswith(ROOM):
+                raise BadFrame("of mailboxes only one's own can be resumed")
+            self._enter(check_name(stream.removeprefix(ROOM)), after)
+
+    def _enter(self, room: str, after: Cursor | None) -> None:
+        stream = ROOM + room
+        if stream in self._streams:
+            return
+        if len(self._streams) > protocol.MAX_ROOMS:
+            raise BadFrame(f"a session is in at most {protocol.MAX_ROOMS} rooms")
+        self._streams[stream] = None
+        self._reception.hub.attach(self, stream, after)
+
+    def _send(self, send: Send) -> None:
+        check_send(send)
+        self._unanswered += 1
+        if self._unanswered == MOST_UNANSWERED and self._transport is not None:
+            self._transport.underlying_transport.pause_reading()
+        now = time.time_ns() // 1_000_000
+        user = self.session.user
+        self._reception.courier.post(send.to, f"{user}/{send.id}", user, now, bytes(send.body), self._sent)
+
+    def _sent(self, id_: str, seq: int, why: str, retry: bool) -> None:
+        """A message is stored, or isn't."""
+        self._unanswered -= 1
+        if self._transport is None or self.closing:
+            return
+        if self._unanswered == MOST_UNANSWERED // 2:
+            self._transport.underlying_transport.resume_reading()
+        theirs = id_.partition("/")[2]
+        self._say(Accepted(theirs, seq) if seq else Rejected(theirs, why, retry))
+
+    def _ack(self, ack: Ack) -> None:
+        sent = self._mail_sent
+        done = ack.e == sent.epoch and ack.n >= sent.seq
+        self._mail_since = None if done else time.monotonic()
+        self._reception.hub.ack(MAILBOX + self.session.user, Cursor(ack.e, ack.n))

@@ -1,0 +1,215 @@
+"""One stream on one node: which of its clients are in step with it, and who is catching up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from examples.gateway.links import Line
+from examples.gateway.peering import Advance, Follow, Following, Page, Push, Read, Session
+from examples.gateway.protocol import Cursor, is_mailbox
+from examples.gateway.wire import text_frame
+
+CHUNK: Final = 500
+"""Clients that are written to before the event loop gets its turn: some milliseconds' worth."""
+_BEGINNING: Final = Cursor()
+
+
+class Client(Protocol):
+    """What a feed knows of a client's connection."""
+
+    session: Session
+    paused: bool
+    closing: bool
+
+    def write(self, frames: bytes) -> None:
+        """Send WebSocket frames."""
+
+    def placed(self, stream: str, head: Cursor) -> None:
+        """Be told that the stream is followed, up to here at the moment."""
+
+    def evict(self) -> None:
+        """Be told that the user has a newer session elsewhere."""
+
+    def given(self, stream: str, upto: Cursor) -> None:
+        """Be told that all of the stream up to here was sent."""
+
+
+class Feed:
+    """Passes one stream on. `head` is the place up to which it is known here; None before its keeper has answered.
+
+    A client is in one of four groups: `waiting` for the keeper's answer; `in_step`, with all up to `head` sent;
+    `behind`, with what it lacks being read; `parked` because it reads too slowly, until it has read what it was sent.
+    """
+
+    def __init__(self, stream: str, later: Callable[[Feed], None]) -> None:
+        self.stream = stream
+        self.head: Cursor | None = None
+        self.line: Line | None = None
+        self.in_step: dict[Client, None] = {}
+        self.waiting: dict[Client, Cursor | None] = {}
+        self.behind: dict[Cursor, list[Client]] = {}
+        self.parked: dict[Client, Cursor] = {}
+        self.came: dict[str, Session] = {}
+        self.left: dict[str, Session] = {}
+        self._mailbox = is_mailbox(stream)
+        self._pending: list[bytes] = []
+        self._jobs: deque[tuple[bytes, deque[Client]]] = deque()
+        self._later = later
+
+    @property
+    def clients(self) -> Iterable[Client]:
+        """All that are in the stream."""
+        yield from self.in_step
+        yield from self.waiting
+        yield from self.parked
+        for group in self.behind.values():
+            yield from group
+
+    def attach(self, client: Client, after: Cursor | None) -> None:
+        """Add a client that has seen all up to `after`; None: that wants what comes from now on."""
+        if self.head is None:
+            self.waiting[client] = after
+        else:
+            self._place(client, after)
+
+    def detach(self, client: Client) -> None:
+        """Take a client out."""
+        self.in_step.pop(client, None)
+        self.waiting.pop(client, None)
+        self.parked.pop(client, None)
+        for group in self.behind.values():
+            if client in group:
+                group.remove(client)
+
+    def follow(self, line: Line, revision: int, cluster_id: int) -> None:
+        """Ask a keeper to tell what comes in the stream."""
+        self.line = line
+        self.came.clear()
+        self.left.clear()
+        sessions = [client.session for client in self.clients]
+        line.send(Follow(self.stream, sessions, revision, cluster_id))
+
+    def following(self, answer: Following) -> None:
+        """Take the keeper's answer: what changed while nobody was followed is read."""
+        if self.head is not None and self.head != answer.head:
+            self._fall_behind(answer.head)
+        self.head = answer.head
+        for place in self.behind:
+            self._read(place)
+        waiting, self.waiting = self.waiting, {}
+        for client, after in waiting.items():
+            self._place(client, after)
+
+    def push(self, message: Push) -> None:
+        """Take the next message."""
+        at, head = message.at, self.head
+        if head is None or (at.epoch == head.epoch and at.seq <= head.seq):
+            return
+        if at.epoch == head.epoch and at.seq == head.seq + 1:
+            self.head = at
+            self._pending.append(text_frame(message.text))
+            self._later(self)
+        else:
+            self.advance(Advance(self.stream, at))
+
+    def advance(self, message: Advance) -> None:
+        """Take note of messages that didn't come by push."""
+        head = self.head
+        if head is None or (message.head.epoch == head.epoch and message.head.seq <= head.seq):
+            return
+        self._fall_behind(message.head)
+        if head in self.behind:
+            self._read(head)
+
+    def page(self, page: Page) -> None:
+        """Pass on what was read to those who asked for it."""
+        group = self.behind.pop(page.asked, None)
+        if group is None or self.head is None:
+            return
+        self._write(group, b"".join(map(text_frame, page.texts)))
+        for client in group:
+            client.given(self.stream, page.upto)
+        arrived = page.upto.epoch == self.head.epoch and page.upto.seq >= self.head.seq
+        for client in group:
+            if client.paused:
+                self.parked[client] = page.upto
+            else:
+                # A log that has less than its keeper said (it lost something) is taken as it is.
+                self._place(client, self.head if arrived or page.upto == page.asked else page.upto, quietly=True)
+
+    def announce(self, text: bytes) -> None:
+        """Pass on what isn't part of the stream to those who are in step."""
+        self._pending.append(text_frame(text))
+        self._later(self)
+
+    def park(self, client: Client) -> None:
+        """Send a client no more until it has read what it was sent."""
+        if client in self.in_step and self.head is not None:
+            self.flush()
+            self.in_step.pop(client, None)
+            self.parked[client] = self.head
+
+    def unpark(self, client: Client) -> None:
+        """Go on with a client that has read what it was sent."""
+        place = self.parked.pop(client, None)
+        if place is not None and self.head is None:
+            self.waiting[client] = place
+        elif place is not None:
+            self._place(client, place, quietly=True)
+
+    def flush(self) -> bool:
+        """Write what came in this tick, as one write for each client; returns whether some is left for the next one."""
+        if self._pending:
+            frames, self._pending = b"".join(self._pending), []
+            if self._mailbox and self.head is not None:
+                for client in self.in_step:
+                    client.given(self.stream, self.head)
+            self._write(self.in_step, frames)
+        return self._work()
+
+    def _write(self, clients: Iterable[Client], frames: bytes) -> None:
+        if frames:
+            self._jobs.append((frames, deque(clients)))
+            self._later(self)
+
+    def _work(self) -> bool:
+        """Write for up to `CHUNK` clients, in the order of the jobs: a client gets no later frame before an earlier."""
+        left = CHUNK
+        while self._jobs and left:
+            frames, clients = self._jobs[0]
+            for _ in range(min(left, len(clients))):
+                clients.popleft().write(frames)
+                left -= 1
+            if not clients:
+                self._jobs.popleft()
+        return bool(self._jobs)
+
+    def _place(self, client: Client, after: Cursor | None, *, quietly: bool = False) -> None:
+        """Put a client where its place in the stream puts it."""
+        head = self.head
+        assert head is not None  # noqa: S101 - callers know the head
+        self.flush()
+        if not quietly:
+            client.placed(self.stream, head)
+        if after == head or (after is None and not self._mailbox):
+            self.in_step[client] = None
+            return
+        place = after or _BEGINNING
+        self.behind.setdefault(place, []).append(client)
+        if len(self.behind[place]) == 1:
+            self._read(place)
+
+    def _fall_behind(self, head: Cursor) -> None:
+        """Have everyone who is in step read what lies between."""
+        self.flush()
+        assert self.head is not None  # noqa: S101 - nobody is in step before
+        if self.in_step:
+            self.behind.setdefault(self.head, []).extend(self.in_step)
+            self.in_step = {}
+        self.head = head
+
+    def _read(self, place: Cursor) -> None:
+        if self.line is not None and self.head is not None:
+            self.line.send(Read(self.stream, place, self.head.seq))
