@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -270,14 +271,36 @@ async def test_at_a_terminal_it_asks_and_shows_bars(
 
 
 async def test_ctrl_c_at_a_terminal_detaches(yard: Yard, terminal: Callable[..., Any], here: Any) -> None:
-    await yard.gateway("gw-1", 50)
-    await yard.gateway("gw-2", 0)
-    async with terminal("drain", "gw-1", "--settle", "0", "--rate", "1/s", env=here) as screen:
-        await screen.shows("left")
+    await yard.gateway("edge-gateway-1", 50)
+    await yard.gateway("edge-gateway-2", 50)
+    command = (
+        "drain",
+        "edge-gateway-1",
+        "edge-gateway-2",
+        "-y",
+        "--settle",
+        "0",
+        "--rate",
+        "1/s",
+        "--max-unavailable",
+        "1",
+    )
+    async with terminal(*command, env=here | {"COLUMNS": "80"}) as screen:
+        await screen.shows("50 left")
+        await screen.shows("and no more")
         screen.type("\x03")
         assert await screen.ends() == 130
-    assert "clusterctl drain status -w gw-1" in screen.shown
-    assert await yard.wanted() == ["gw-1"]
+    bars = plain(screen.shown)
+    assert "edge-gateway-1 ━" in bars
+    assert "edge-gateway-2 ━" in bars
+    assert max(len(line) for line in bars.splitlines() if line.startswith("edge-")) < 80  # room for the echo of Ctrl-C
+    assert "clusterctl drain status -w edge-gateway-1 edge-gateway-2" in bars
+    assert await yard.wanted() == ["edge-gateway-1", "edge-gateway-2"]
+
+
+def plain(shown: str) -> str:
+    """What was shown, without colours and movements of the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r\n", "\n").replace("\r", "\n")
 
 
 async def test_a_node_that_is_down_is_drained_when_it_comes_up(yard: Yard, clusterctl: Any, here: Any) -> None:
