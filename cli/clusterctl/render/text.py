@@ -53,9 +53,12 @@ def timestamp(time: datetime) -> str:
 
 
 def local_time(text: str) -> str:
-    """Return an RFC 3339 time as a clock on the wall has it, to the second; the text itself where it isn't one."""
-    time = parse_time(text)
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else text
+    """Return an RFC 3339 time as a clock on the wall has it, to the second; the text itself where none has."""
+    try:
+        time = parse_time(text)
+        return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else text
+    except (OverflowError, ValueError, OSError):  # the first and the last day that there is
+        return text
 
 
 # Outside strings a JSON text has no unprintable characters but the newlines that indent it.

@@ -11,7 +11,7 @@ from clusterctl.durations import brief, humanize, parse_duration
 from clusterctl.fleet import Entry, join
 from clusterctl.render import documents, fleet, tables
 from clusterctl.render.tables import Cell, Heading, Table
-from clusterctl.render.text import parse_time, plural, printable, printable_bytes, size
+from clusterctl.render.text import local_time, parse_time, plural, printable, printable_bytes, size
 from rich.console import Console
 
 from clusterd.errors import UsageError
@@ -230,3 +230,12 @@ class TestNarrowTerminals:
         without = Table(self.TABLE.headings, self.TABLE.rows[1:])
         assert "WHY" not in at_terminal(without)
         assert "WHY" in tables.aligned(without)
+
+
+@pytest.mark.parametrize("text", ["", "noon", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_what_no_clock_shows_is_shown_as_it_is(text: str) -> None:
+    assert local_time(text) == text
+
+
+def test_a_time_is_shown_as_the_clock_on_the_wall_has_it() -> None:
+    assert local_time(NOW.isoformat()) == NOW.astimezone().strftime("%Y-%m-%d %H:%M:%S")
