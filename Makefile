@@ -15,7 +15,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install lock check format test fuzz chaos chaos-elections audit demo gateway bench clean
+.PHONY: help install lock check format test fuzz chaos chaos-elections chaos-drain audit demo gateway bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -49,6 +49,9 @@ chaos: $(STAMP) ## a fleet of 50 while everything breaks, its history checked; S
 chaos-elections: $(STAMP) # elections alone, with more faults for each term
 	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --strict
+
+chaos-drain: $(STAMP) # the agent, the operator's command and etcd are killed at each step of a drain
+	TEST_EVERY_STEP=1 $(BIN)/pytest -n 3 $(PYTEST_FLAGS) tests/integration/drain/test_every_step.py
 
 fuzz: $(STAMP) ## look for input that breaks something; SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

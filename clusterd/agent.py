@@ -203,8 +203,8 @@ class Agent:
     def on_drain(self, handler: Handler) -> Handler:
         """Have `await handler(drain)` called when the sessions of this node are to move; usable as a decorator.
 
-        It is called again while sessions are left, and cancelled when the drain is taken back or may not go on. There
-        is one handler: the last one given.
+        It is called again while sessions are left, and cancelled when the drain is taken back or may not go on; one
+        that ignores that is left to itself after 5 s, and named in the log. There is one handler: the last one given.
         """
         self._handler = handler
         return handler

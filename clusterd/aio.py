@@ -105,6 +105,25 @@ async def _end(tasks: Sequence[asyncio.Task[Any]]) -> list[BaseException]:
     return failures
 
 
+async def end_within(seconds: float, task: asyncio.Task[Any]) -> bool:
+    """Cancel a task and await it for so many seconds, also when cancelled meanwhile; returns whether it ended.
+
+    For code that isn't ours, which may ignore its cancellation. An error that the task ended with is raised.
+    """
+    deadline, cancelled = Deadline.after(seconds), None
+    task.cancel()
+    while not (task.done() or deadline.expired):
+        try:
+            await asyncio.wait([task], timeout=deadline.remaining)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    if task.done() and not task.cancelled() and (failure := task.exception()):
+        raise failure
+    return task.done()
+
+
 def level_for(error: Exception, last: Exception | None) -> int:
     """Return the level to log a failed attempt at: a loop that fails in the same way again says so once."""
     return logging.DEBUG if str(error) == str(last) else logging.WARNING

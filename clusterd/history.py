@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from clusterd.etcd import ops
 from clusterd.etcd.client import Client
 from clusterd.etcd.lease import Lease
+from clusterd.etcd.ops import Op
 from clusterd.keys import Keyspace, range_end
 from clusterd.records import reader_or_none
 
@@ -22,10 +24,10 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON document of one entry.
 
-    `what` happened: an operator's `cordon`, `uncordon`, `drain`, `change`, `undrain`, `prune`; a node's `drained`,
-    `forced`, `kept`, `aborted`, `undrained`, `cordoned` (its drain became a cordon). `by` is who did it, or asked for
-    it (`user@host`, or the node's id), `intent` the id of the intent that it belongs to, `details` what can be told in
-    a line.
+    `what` happened: an operator's `cordon`, `uncordon`, `drain`, `change`, `undrain`, `prune`, `depose` (a leader); a
+    node's `drained`, `forced`, `kept`, `aborted`, `undrained`, `cordoned` (its drain became a cordon). `by` is who did
+    it, or asked for it (`user@host`, or the node's id), `intent` the id of the intent that it belongs to, `details`
+    what can be told in a line.
     """
 
     at: str
@@ -67,6 +69,13 @@ async def write_entries(client: Client, keyspace: Keyspace, entries: Mapping[str
     lease = await Lease.grant(client, HISTORY_SECONDS)
     for name, entry in entries.items():
         await client.put(keyspace.history_entry(name), _encode(entry), lease=lease.id)
+
+
+async def new_entry(client: Client, keyspace: Keyspace, entry: HistoryEntry) -> tuple[bytes, Op]:
+    """Return a key for an entry, and the operation that writes it, for a transaction. Raises `EtcdError`."""
+    lease = await Lease.grant(client, HISTORY_SECONDS)
+    key = keyspace.history_entry(new_name())
+    return key, ops.put(key, _encode(entry), lease=lease.id)
 
 
 async def is_told(client: Client, keyspace: Keyspace, entry: HistoryEntry, since: datetime) -> bool:

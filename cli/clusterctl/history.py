@@ -15,7 +15,7 @@ from clusterctl.durations import parse_duration
 from clusterctl.options import Command, current_screen, current_settings
 from clusterctl.render import documents, tables
 from clusterctl.render.tables import Cell, Heading, Table
-from clusterctl.render.text import parse_time
+from clusterctl.render.text import local_time, parse_time
 from clusterctl.screen import Screen, now, say
 from clusterctl.settings import Settings
 from clusterd.errors import NothingMatched, UsageError
@@ -106,12 +106,26 @@ def as_document(entry: HistoryEntry) -> dict[str, str]:
 
 def as_table(entries: Iterable[HistoryEntry]) -> Table:
     """Return entries as a table."""
-    titles = ("AT", "NODE", "WHAT", "BY", "REASON", "DETAILS")
+    headings = [
+        Heading("AT", whole=True),
+        Heading("NODE", whole=True),
+        Heading("WHAT", whole=True),
+        Heading("BY"),
+        Heading("REASON"),
+        Heading("DETAILS"),
+    ]
     rows = [
-        [Cell(e.at), Cell(e.node, "bold"), Cell(e.what, _style(e.what)), Cell(e.by), Cell(e.reason), Cell(e.details)]
+        [
+            Cell(e.at, brief=local_time(e.at)),
+            Cell(e.node, "bold"),
+            Cell(e.what, _style(e.what)),
+            Cell(e.by),
+            Cell(e.reason),
+            Cell(e.details),
+        ]
         for e in entries
     ]
-    return Table([Heading(title) for title in titles], list(rows))
+    return Table(headings, list(rows))
 
 
 def _style(what: str) -> str:

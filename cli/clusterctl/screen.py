@@ -9,6 +9,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.measure import Measurement
+from rich.text import Text
 
 from clusterctl.render import tables
 from clusterctl.render.tables import Table
@@ -33,16 +34,19 @@ class Screen:
     def show(self, table: Table, caption: str = "", *, fit: bool = True) -> None:
         """Show a table: as a person likes it, or as aligned text for a pipe, without the caption.
 
-        It is folded to `fit` a narrow terminal, or else left for the terminal to wrap.
+        It is folded to `fit` a narrow terminal, with its notes below it, or else left for the terminal to wrap.
         """
         if not self.person:
             self.write(tables.aligned(table))
             return
         shown = tables.for_terminal(table, caption)
+        natural = Measurement.get(self.console, self.console.options.update(max_width=_UNBOUNDED), shown).maximum
+        notes = tables.notes(table) if fit and natural > self.console.width else []
         if not fit:
-            natural = Measurement.get(self.console, self.console.options.update(max_width=_UNBOUNDED), shown)
-            self.console.width = max(self.console.width, natural.maximum)
-        self.console.print(shown)
+            self.console.width = max(self.console.width, natural)
+        self.console.print(tables.for_terminal(tables.without_notes(table), caption) if notes else shown)
+        for note in notes:
+            self.console.print(Text(note))
 
     def waiting(self, what: str) -> AbstractContextManager[object]:
         """Show on stderr that something takes a moment, where a person waits for it."""

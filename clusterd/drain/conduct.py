@@ -49,7 +49,7 @@ class Conduct:
         self.drain = Drain(intent, self.course.terms.deadline, lambda: site.sessions.count)
         self._told: set[str] = set()
         self._trace = DrainTrace(intent, site.node().id)
-        self._evacuation = Evacuation(self.drain, site.handler, site.node().id, self._trace)
+        self._evacuation = Evacuation(self.drain, site.handler, site.node().id, self._trace, site.strays)
 
     @property
     def state(self) -> NodeState:
@@ -174,7 +174,7 @@ class Conduct:
             leading=self._site.leading(),
             permitted=self._permitted(),
             permit_needs=self._permits.needs if self._permits else "",
-            hindrance=self._evacuation.hindrance,
+            hindrance=self._evacuation.hindrance or next(iter(self._site.strays.values()), ""),
             handler=self._evacuation.activity,
             uncounted=self._site.sessions.trouble,
         )

@@ -159,6 +159,8 @@ class Course:
 
     def _enter(self, phase: Phase, now: float) -> None:
         self.phase, self._progressed = phase, now
+        if phase is Phase.DRAINING:  # the rate is that of the moving, not of the wait before
+            self._samples = deque([(now, self.moved)])
 
     def _explain(self, now: float) -> None:
         busy = self.phase in (Phase.CORDONED, Phase.DRAINING) and self._sight.sessions != 0 and not self.kept

@@ -83,8 +83,8 @@ async def place_intents(
     it found (`intent_after`). Raises `IntentConflict` where another one is in force, `UsageError` for what may not be
     written, `EtcdError`. Then, and where the caller is cancelled, what was placed is taken back within a few seconds.
 
-    Where drains don't fit into one transaction the first of them is `placing` until the last one is there, and their
-    nodes wait: if this process dies halfway, none of them moves a session.
+    Where new drains don't fit into one transaction the first of them is `placing` until the last one is there, and
+    their nodes wait: if this process dies halfway, none of them moves a session. Drains that are under way go on.
     """
     before = {node: (known or {}).get(node, IntentView(node)) for node in intents}
     try:
@@ -183,7 +183,7 @@ async def _place_all(
 ) -> list[IntentView]:
     chunks = list(_chunks(list(intents)))
     parts = [{node: intents[node] for node in chunk} for chunk in chunks]
-    if len(parts) <= 1 or not all(intent.drains for intent in intents.values()):
+    if len(parts) <= 1 or not all(_begins(intent, before[node]) for node, intent in intents.items()):
         return [view for part in parts for view in await _place(client, keyspace, part, before)]
     first = next(iter(intents))
     parts[0] = {**parts[0], first: msgspec.structs.replace(intents[first], placing=True)}
@@ -238,6 +238,11 @@ async def _restore(client: Client, views: Sequence[IntentView], before: Mapping[
     restore = [ops.delete(key) if old is None else ops.put(key, encode_intent(old)) for key, old in olds.items()]
     reply = await client.txn([ops.mod_revision_is(view.key, view.revision) for view in views], restore, [])
     return reply.succeeded
+
+
+def _begins(intent: Intent, before: IntentView) -> bool:
+    """Whether it is a drain that isn't under way yet."""
+    return intent.drains and (before.intent is None or before.intent.id != intent.id)
 
 
 def _is(found: Intent | None, ours: Intent) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from clusterd.drain.evacuation import Handler
+from clusterd.drain.evacuation import Handler, Strays
 from clusterd.drain.orders import Orders
 from clusterd.drain.sessions import Sessions
 from clusterd.etcd.client import Client
@@ -42,8 +42,8 @@ class Site:
 
     `place_state` has the registration put another state; `placed_state` is the one that is known to be in etcd (None
     while none is), `lease` the registration's lease id (0: none), `certain` whether that is known to live: by our own
-    clock, so also where nobody can be asked. `leading` says whether the node still holds, or
-    stands for, an office; `handler` is the gateway's, `stall_after` in seconds;
+    clock, so also where nobody can be asked. `leading` says whether the node still holds, or stands for, an office;
+    `handler` is the gateway's, `strays` are calls of it that ignore that they were cancelled, `stall_after` in seconds;
     `happened` is what is to be written into the history, `report` the operation that publishes the node's figures (none
     while there is no lease for it).
     """
@@ -62,5 +62,6 @@ class Site:
     stall_after: float = DEFAULT_STALL_AFTER
     sessions: Sessions = field(default_factory=Sessions)
     handler: Callable[[], Handler | None] = lambda: None
+    strays: Strays = field(default_factory=dict)
     happened: deque[Happening] = field(default_factory=lambda: deque(maxlen=_MOST_ENTRIES))
     report: Callable[[], list[Op]] = list

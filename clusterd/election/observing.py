@@ -14,8 +14,9 @@ from clusterd.aio import Backoff, level_for
 from clusterd.election.ballot import Candidate, Office, in_order
 from clusterd.etcd import ops
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import Compacted, TlsFailed, Unavailable
+from clusterd.etcd.errors import Compacted, Refused, TlsFailed, Unavailable
 from clusterd.etcd.messages import KeyValue
+from clusterd.history import HistoryEntry, new_entry
 from clusterd.keys import Keyspace, range_end
 
 log = logging.getLogger(__name__)
@@ -72,14 +73,20 @@ async def read_election(client: Client, keyspace: Keyspace, name: str) -> Electi
     return ElectionView(name, in_order(reply.kvs)) if reply.kvs else None
 
 
-async def depose(client: Client, leader: Candidate) -> bool:
-    """Take the office away from this leader, as an operator; returns whether it still had it. Raises `EtcdError`.
+async def depose(client: Client, keyspace: Keyspace, leader: Candidate, entry: HistoryEntry) -> bool:
+    """Take the office away from this leader, as an operator; returns whether it was this that took it.
 
-    Its key is deleted, if it is still the one of this term: a successor is never hit by mistake.
+    Its key is deleted, if it is still the one of this term: a successor is never hit by mistake. The history's `entry`
+    is written in the same transaction: by it a lost answer is told from a leader that had gone before. Where etcd takes
+    no entry (no right to the history, no space) it goes without. Raises `EtcdError`.
     """
-    guard = ops.create_revision_is(leader.key, leader.fence)
-    reply = await client.txn([guard], [ops.delete(leader.key)], [])
-    return reply.succeeded
+    guard, remove = ops.create_revision_is(leader.key, leader.fence), ops.delete(leader.key)
+    try:
+        trace, tell = await new_entry(client, keyspace, entry)
+        reply = await client.txn([guard], [remove, tell], [ops.get(trace)])
+    except Refused:
+        return (await client.txn([guard], [remove], [])).succeeded
+    return reply.succeeded or reply.found() is not None
 
 
 async def read_holder(client: Client, office: Office) -> tuple[Candidate | None, int]:

@@ -96,12 +96,26 @@ class _Life:
                 beside(_tell(agent), name="clusterd daemon's log"),
                 beside(self._front.run(), name="clusterd daemon's journal"),
                 beside(self._hooks.run(), name="clusterd daemon's hooks"),
+                beside(self._front.gateway.run(), name="clusterd daemon's gateway"),
                 beside(self._arrive(), name="clusterd daemon's wait for its gateway"),
             ):
                 await self._stop.wait()
-                progress = await agent.drain(deadline=self._drain_timeout)
-                log.info("drained: %d sessions moved, %s left", progress.moved, progress.left)
+                await self._drain()
                 self._front.close()
+
+    async def _drain(self) -> None:
+        """Drain for the end of this process; a gateway that is gone is not waited for."""
+        gone = self._front.gateway.silent.wait()
+        async with (
+            beside(self._agent.drain(deadline=self._drain_timeout), name="clusterd daemon's drain") as drain,
+            beside(gone, name="clusterd daemon's look after its gateway") as silence,
+        ):
+            await asyncio.wait([drain, silence], return_when=asyncio.FIRST_COMPLETED)
+        if drain.cancelled():
+            log.warning("not drained: the gateway is taken for gone")
+        else:
+            progress = drain.result()
+            log.info("drained: %d sessions moved, %s left", progress.moved, progress.left)
 
     async def _arrive(self) -> None:
         if self._gateway_at is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -12,8 +13,15 @@ from clusterd.agent import Agent
 from clusterd.drain import Drain
 from clusterd.sidecar.http.documents import EvictionDocument
 
+FORGET_SECONDS = 15
+"""For how long the last count stands in a drain when no more comes; then nobody knows how many there are."""
+
 _LOOK_AGAIN = 0.2
 _ASK_AGAIN = 1.0
+_SILENT = f"the gateway has not said for {FORGET_SECONDS} s how many there are, and listens to nothing"
+
+
+log = logging.getLogger(__name__)
 
 
 class Mover(Protocol):
@@ -30,10 +38,12 @@ class Gateway:
     """Counts the gateway's sessions by its own word, and tells it which to close while the node drains.
 
     While nothing is attached, and nothing was ever reported, there are no sessions. From then on there are as many as
-    it last said, and nobody knows how many before it says so.
+    it last said, and nobody knows how many before it says so, or when it has gone silent in a drain.
     """
 
     def __init__(self, agent: Agent) -> None:
+        self.silent = asyncio.Event()
+        self._silence = 0
         self._agent = agent
         self._movers: list[Mover] = []
         self._reported = False
@@ -48,6 +58,27 @@ class Gateway:
         """Take over how many sessions there are. Raises `UsageError` for what is no count."""
         self._agent.sessions.set(sessions)
         self._reported = True
+        self._heard()
+
+    async def run(self) -> None:
+        """Notice, for ever, when the gateway goes silent: there is a drain, nothing listens, and no count comes.
+
+        Seconds are counted one by one: those in which this process stood still are not the gateway's.
+        """
+        while True:
+            await asyncio.sleep(1)
+            if self._movers or not self.draining:
+                self._heard()
+                continue
+            self._silence += 1
+            if self._silence >= FORGET_SECONDS and self._agent.sessions.count != 0 and not self.silent.is_set():
+                log.warning("%s; the last count was %s", _SILENT, self._agent.sessions.count)
+                self.silent.set()
+                self.forget(_SILENT)
+
+    def _heard(self) -> None:
+        self._silence = 0
+        self.silent.clear()
 
     @property
     def draining(self) -> bool:

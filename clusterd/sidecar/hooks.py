@@ -24,7 +24,7 @@ from clusterd import tracing
 from clusterd.aio import run_together
 from clusterd.errors import ClusterdError, UsageError
 from clusterd.metrics import SECONDS
-from clusterd.sidecar.gateway import Gateway
+from clusterd.sidecar.gateway import FORGET_SECONDS, Gateway
 from clusterd.sidecar.http.documents import EvictionDocument, HookDocument
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,6 @@ CALL_SECONDS = 12.0
 """For how long a call is tried again, before it counts as failed."""
 POLL_SECONDS = 5.0
 POLL_SECONDS_DRAINING = 0.5
-FORGET_SECONDS = 15.0
-"""For how long the last count stands when the sessions hook fails; then nobody knows how many there are."""
 
 _LEAST_SECONDS = 0.5
 _LARGEST_ANSWER = 64 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
+from clusterd.errors import ClusterdError
 from clusterd.etcd.embedded import EmbeddedEtcd
 from clusterd.testing import AgentProcess, eventually
 
@@ -142,5 +144,22 @@ async def main() -> None:
             user.cancel()
 
 
+def run() -> None:
+    """Run it; what goes wrong is a line on stderr."""
+    if shutil.which("node") is None:
+        raise SystemExit("there is no node on PATH: install Node.js 18 or newer")
+    try:
+        asyncio.run(main())
+    except* (ClusterdError, AssertionError) as failed:
+        raise SystemExit(f"not shown: {leaves(failed)[0]}") from None
+    except* KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def leaves(group: BaseExceptionGroup) -> list[BaseException]:
+    """Return the errors that groups of groups are made of."""
+    return [leaf for error in group.exceptions for leaf in (leaves(error) if hasattr(error, "exceptions") else [error])]
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    run()

@@ -13,7 +13,12 @@ const { Session } = require("./websocket.js");
 const GOING_AWAY = 1012; // "service restart": the client connects again, and is sent elsewhere
 
 const [node, socketPath] = process.argv.slice(2);
+if (!socketPath) {
+  console.error("usage: node gateway.js NODE SIDECAR_SOCKET (where `clusterd run --control unix:SIDECAR_SOCKET` listens)");
+  process.exit(2);
+}
 const sidecar = new Sidecar(socketPath);
+sidecar.ontrouble = (trouble) => say(trouble === null ? "reached its sidecar" : `${trouble}; trying again`);
 const sessions = new Set();
 
 // --- Sessions, each on the node that owns its user ---
@@ -22,7 +27,8 @@ const server = http.createServer((_, response) => response.writeHead(426, { Upgr
 
 server.on("upgrade", async (request, socket, head) => {
   socket.on("error", () => socket.destroy());
-  const user = decodeURIComponent(request.url.slice(1));
+  const user = userOf(request.url);
+  if (user === null) return socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
   const owner = await ownerOf(user);
   if (socket.destroyed) return;
   if (owner === null) socket.end("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n");
@@ -32,6 +38,14 @@ server.on("upgrade", async (request, socket, head) => {
     );
   else open(new Session(request, socket, head), user);
 });
+
+function userOf(path) {
+  try {
+    return decodeURIComponent(path.slice(1));
+  } catch {
+    return null; // a % that stands for nothing
+  }
+}
 
 async function ownerOf(user) {
   try {

@@ -10,6 +10,13 @@ class Sidecar {
   constructor(socketPath) {
     this.socketPath = socketPath;
     this.agent = new http.Agent({ keepAlive: true });
+    this.ontrouble = (trouble) => {}; // told once why the sidecar can't be asked, and null when it can again
+    this.trouble = null;
+  }
+
+  #note(trouble) {
+    if (trouble !== this.trouble) this.ontrouble(trouble);
+    this.trouble = trouble;
   }
 
   // Answers {status, document}. Rejects when the sidecar can't be reached.
@@ -29,6 +36,7 @@ class Sidecar {
           agent: false,
           headers: last ? { "Last-Event-ID": last } : {},
         });
+        this.#note(null);
         if (response.statusCode !== 200) response.resume();
         else
           for await (const { name, data, id } of events(response)) {
@@ -36,8 +44,8 @@ class Sidecar {
             last = id ?? last;
             handler(name, data);
           }
-      } catch {
-        // the sidecar is away, or restarts: it is asked again below
+      } catch (error) {
+        this.#note(`no sidecar at ${this.socketPath} (${error.code ?? error.message})`); // it is asked again below
       }
       ended();
       // Full jitter, so that all gateways of a host don't return in step.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.aio import Backoff, Crowd, Deadline, Signal, level_for, plain_errors, run_together
+from clusterd.aio import Backoff, Crowd, Deadline, Signal, end_within, level_for, plain_errors, run_together
 
 
 class Boom(Exception):
@@ -230,3 +230,50 @@ async def test_a_cancellation_is_not_lost_to_a_failure_at_the_same_time() -> Non
     task.cancel()
     assert done
     assert task.cancelled()
+
+
+class TestEndingWithin:
+    async def test_a_task_that_ends_has_ended(self) -> None:
+        task = asyncio.create_task(asyncio.sleep(60), name="sleeper")
+        assert await end_within(5, task)
+        assert task.cancelled()
+
+    async def test_one_that_goes_on_is_waited_for_no_longer_than_that(self) -> None:
+        free = asyncio.Event()
+        task = asyncio.create_task(ignore_until(free), name="stubborn")
+        await asyncio.sleep(0)
+        assert not await end_within(0.05, task)
+        free.set()
+        await task
+
+    async def test_an_error_comes_out(self) -> None:
+        task = asyncio.create_task(boom(), name="boom")
+        with contextlib.suppress(Boom):
+            await asyncio.shield(task)
+        with pytest.raises(Boom):
+            await end_within(5, task)
+
+    async def test_a_caller_that_is_cancelled_waits_all_the_same(self) -> None:
+        ended = asyncio.Event()
+
+        async def slow() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.05)
+                ended.set()
+
+        task = asyncio.create_task(slow(), name="slow")
+        await asyncio.sleep(0)
+        caller = asyncio.create_task(end_within(5, task), name="caller")
+        await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert ended.is_set()
+
+
+async def ignore_until(free: asyncio.Event) -> None:
+    while not free.is_set():
+        with contextlib.suppress(asyncio.CancelledError):
+            await free.wait()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from typing import Any
 
 import click
 
 from clusterctl.completion import complete_node_ids
 from clusterctl.drain.operating import confirm, tell_history
+from clusterctl.drain.plan import check_active
 from clusterctl.drain.terms import parse_changes
+from clusterctl.drain.waiting import interruptible
+from clusterctl.fleet import read_topology
 from clusterctl.options import Command, current_screen, current_settings
 from clusterctl.render.text import plural, printable
 from clusterctl.screen import now
@@ -19,6 +23,8 @@ from clusterd.drain.operator import IntentView, list_intents, place_intents
 from clusterd.errors import Conflict, NothingMatched, UsageError
 from clusterd.etcd.client import Client
 from clusterd.keys import check_node_id
+from clusterd.node import NodeState
+from clusterd.topology import Topology
 
 
 @click.command("set", cls=Command)
@@ -48,24 +54,34 @@ def change(ids: tuple[str, ...], everything: bool, yes: bool, **flags: str | Non
     terms = parse_changes(flags, now())
     wanted = [check_node_id(node_id) for node_id in dict.fromkeys(ids)]
     settings = current_settings()
-    before = asyncio.run(_find(settings, wanted))
+    before, fleet = asyncio.run(_find(settings, wanted))
     after = {node: _changed(node, view, terms) for node, view in before.items()}
+    if terms.get("min_active") is not None:
+        _check_active(fleet, after, terms["min_active"])
     if len(after) > 1:
         confirm(f"{plural(len(after), 'drain')} would be changed", f"Change {', '.join(list(after)[:10])}?", yes=yes)
-    for line in asyncio.run(_place(settings, before, after)):
+    for line in _place(settings, before, after):
         current_screen().write(printable(line))
 
 
-async def _find(settings: Settings, wanted: list[str]) -> dict[str, IntentView]:
-    """Return the drains of these nodes, or all. Raises `NothingMatched`, `EtcdError`."""
+async def _find(settings: Settings, wanted: list[str]) -> tuple[dict[str, IntentView], Topology]:
+    """Return the drains of these nodes, or all, and the fleet. Raises `NothingMatched`, `EtcdError`."""
     async with Client(settings.etcd) as client:
         views = await list_intents(client, settings.keyspace)
+        fleet = await read_topology(client, settings.keyspace)
     drains = {view.node: view for view in views if view.intent and view.intent.drains}
     if missing := [node for node in wanted if node not in drains]:
         raise NothingMatched(f"{', '.join(missing)} is not being drained; nothing was changed")
     if not drains:
         raise NothingMatched("no node is being drained")
-    return {node: drains[node] for node in wanted} if wanted else drains
+    return ({node: drains[node] for node in wanted} if wanted else drains), fleet
+
+
+def _check_active(fleet: Topology, drained: Container[str], min_active: str) -> None:
+    """Raise `Conflict` if the nodes that aren't drained can't be as many active ones as the limit wants."""
+    ours = [node for node in fleet if not node.foreign]
+    remain = sum(node.state is NodeState.ACTIVE and node.id not in drained for node in ours)
+    check_active(remain, len(ours), min_active)
 
 
 def _changed(node: str, view: IntentView, terms: dict[str, Any]) -> Intent:
@@ -80,16 +96,24 @@ def _changed(node: str, view: IntentView, terms: dict[str, Any]) -> Intent:
     return intent
 
 
-async def _place(settings: Settings, before: dict[str, IntentView], after: dict[str, Intent]) -> list[str]:
-    """Put the changed intents in the place of those that were seen; return what to say. Raises `IntentConflict`."""
-    lines = []
-    async with Client(settings.etcd) as client:
-        views = await place_intents(client, settings.keyspace, after, before)
-        for view in views:
-            told = differences(before[view.node].intent, view.intent)
-            await tell_history(client, settings.keyspace, "change", [view], reason=_reason(view), details=told)
-            lines.append(f"{view.node} changed: {told}")
-    return lines
+def _place(settings: Settings, before: dict[str, IntentView], after: dict[str, Intent]) -> list[str]:
+    """Put the changed intents in the place of those that were seen; return what to say.
+
+    Raises `IntentConflict`, `EtcdError`, `KeyboardInterrupt`.
+    """
+    told: dict[str, str] = {}
+
+    async def place() -> None:
+        async with Client(settings.etcd) as client:
+            views = await place_intents(client, settings.keyspace, after, before)
+            told.update({view.node: differences(before[view.node].intent, view.intent) for view in views})
+            for view in views:
+                details = told[view.node]
+                await tell_history(client, settings.keyspace, "change", [view], reason=_reason(view), details=details)
+
+    with interruptible(lambda: f"interrupted; {'all is changed' if told else 'what was changed is changed back'}"):
+        asyncio.run(place())
+    return [f"{node} changed: {details}" for node, details in told.items()]
 
 
 def differences(before: Intent | None, after: Intent | None) -> str:

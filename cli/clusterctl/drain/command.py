@@ -18,7 +18,7 @@ from clusterctl.drain.rendering import plan_document, plan_lines, plan_table
 from clusterctl.drain.status import TIMEOUT_HELP
 from clusterctl.drain.terms import Terms, parse_selection, parse_terms
 from clusterctl.drain.tracking import Tracker
-from clusterctl.drain.waiting import Reporter, resume_command, wait
+from clusterctl.drain.waiting import Reporter, interruptible, resume_command, wait
 from clusterctl.durations import parse_duration
 from clusterctl.fleet import read_fleet
 from clusterctl.options import current_screen, current_settings
@@ -172,11 +172,7 @@ def _trace(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> 
 
 def _carry_out(settings: Settings, screen: Screen, draft: Draft, manner: Manner) -> int:
     _check_in_time(draft)
-    try:
-        placed = asyncio.run(_place(settings, draft, manner.reason))
-    except KeyboardInterrupt:
-        say("interrupted; what was asked so far is taken back. Look what is left: clusterctl drain status")
-        raise
+    placed = _place(settings, draft, manner.reason)
     trackers = [Tracker(view.node, draft.intents[view.node]) for view in placed]
     reporter = Reporter(screen, trackers, jsonl=manner.jsonl)
     for tracker in trackers:
@@ -193,9 +189,17 @@ def _check_in_time(draft: Draft) -> None:
         raise UsageError("the deadline passed before the drain was confirmed: nothing was changed")
 
 
-async def _place(settings: Settings, draft: Draft, reason: str) -> list[IntentView]:
-    """Place the intents, all or none. Raises `IntentConflict`, `EtcdError`."""
-    async with Client(settings.etcd) as client:
-        placed = await place_intents(client, settings.keyspace, draft.intents, draft.known)
-        await tell_history(client, settings.keyspace, "drain", placed, reason=reason)
+def _place(settings: Settings, draft: Draft, reason: str) -> list[IntentView]:
+    """Place the intents, all or none. Raises `IntentConflict`, `EtcdError`, `KeyboardInterrupt`."""
+    placed: list[IntentView] = []
+
+    async def place() -> None:
+        async with Client(settings.etcd) as client:
+            placed.extend(await place_intents(client, settings.keyspace, draft.intents, draft.known))
+            await tell_history(client, settings.keyspace, "drain", placed, reason=reason)
+
+    with interruptible(
+        lambda: f"interrupted; {'the drain goes on' if placed else 'what was asked so far is taken back'}"
+    ):
+        asyncio.run(place())
     return placed

@@ -103,12 +103,18 @@ def check_plan(plan: Plan, views: Mapping[str, IntentView], intents: Mapping[str
     for node, intent in intents.items():
         if node in views:
             intent_after(views[node], intent)
-    if terms.min_active is None:
-        return
-    wanted = Limit.parse(terms.min_active, "--min-active").at_least(len(plan.targets) + len(plan.others))
-    if len(plan.active_after) < wanted:
-        remain = plural(len(plan.active_after), "active node")
-        raise Conflict(f"{remain} would remain of the {wanted} that --min-active wants; nothing was changed")
+    if terms.min_active is not None:
+        check_active(len(plan.active_after), len(plan.targets) + len(plan.others), terms.min_active)
+
+
+def check_active(remain: int, nodes: int, min_active: str) -> None:
+    """Raise `Conflict` if fewer nodes would remain active, of so many, than must: no session would ever move."""
+    wanted = Limit.parse(min_active, "--min-active").at_least(nodes)
+    if remain < wanted:
+        raise Conflict(
+            f"{plural(remain, 'active node')} would remain of the {wanted} that --min-active wants: "
+            "lower it, drain fewer nodes, or have others active first; nothing was changed"
+        )
 
 
 def zones_of(entries: Iterable[Entry]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ from clusterctl.durations import humanize
 from clusterctl.fleet import Entry
 from clusterctl.render.fleet import STATE_STYLES
 from clusterctl.render.tables import Cell, Heading, Table
-from clusterctl.render.text import plural, printable
+from clusterctl.render.text import parse_time, plural, printable
+from clusterctl.screen import now
 from clusterd.drain import Intent
 from clusterd.node import NodeState
 from clusterd.status import DrainProgress, Phase
@@ -132,12 +134,13 @@ def progress_document(tracker: Tracker) -> dict[str, Any]:
 
 
 def status_table(trackers: Iterable[Tracker]) -> Table:
-    """Return drains and cordons as a table."""
-    titles = ("NODE", "WANTED", "PHASE", "LEFT", "MOVED", "RATE", "BY", "SINCE", "DEADLINE", "REASON", "BLOCKED BY")
-    numbers = {"LEFT", "MOVED", "RATE"}
-    return Table(
-        [Heading(title, number=title in numbers) for title in titles], [_status_row(tracker) for tracker in trackers]
-    )
+    """Return drains and cordons as a table; ages in it are counted to this moment."""
+    moment = now()
+    headings = [Heading(title, whole=True) for title in ("NODE", "WANTED", "PHASE")]
+    headings += [Heading(title, number=True) for title in ("LEFT", "MOVED", "RATE")]
+    headings += [Heading("BY"), Heading("SINCE", whole=True), Heading("DEADLINE", whole=True)]
+    headings += [Heading("REASON", note=True), Heading("BLOCKED BY", note=True)]
+    return Table(headings, [_status_row(tracker, moment) for tracker in trackers])
 
 
 def status_document(tracker: Tracker) -> dict[str, Any]:
@@ -152,7 +155,16 @@ def status_document(tracker: Tracker) -> dict[str, Any]:
     }
 
 
-def _status_row(tracker: Tracker) -> list[Cell]:
+def _span_to(text: str | None, moment: datetime) -> str:
+    """Return how far away an RFC 3339 time is: `2m10s ago`, `in 8m`; empty where it isn't one."""
+    time = parse_time(text) if text else None
+    if time is None:
+        return ""
+    seconds = (time - moment).total_seconds()
+    return f"in {humanize(seconds)}" if seconds > 0 else f"{humanize(-seconds)} ago"
+
+
+def _status_row(tracker: Tracker, moment: datetime) -> list[Cell]:
     intent, progress = tracker.intent, tracker.progress
     phase = _phase(progress) if intent.drains and not tracker.absent else ("gone" if tracker.absent else "")
     if progress and intent.drains:
@@ -166,8 +178,8 @@ def _status_row(tracker: Tracker) -> list[Cell]:
         Cell("" if progress is None else str(progress.moved)),
         Cell("" if progress is None else f"{progress.rate:g}/s"),
         Cell(intent.by),
-        Cell(intent.at),
-        Cell(intent.deadline or ""),
+        Cell(intent.at, brief=_span_to(intent.at, moment)),
+        Cell(intent.deadline or "", brief=_span_to(intent.deadline, moment)),
         Cell(intent.reason),
         Cell(tracker.blocked_by if intent.drains else ""),
     ]

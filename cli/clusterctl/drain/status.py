@@ -65,7 +65,10 @@ async def _find(settings: Settings, wanted: list[str]) -> list[Tracker]:
         if unreadable := [node for node, view in views.items() if view.unreadable and (not wanted or node in wanted)]:
             say(f"the intent of {', '.join(unreadable)} can't be read: its node passes it over; undrain drops it")
         if missing := [node for node in wanted if node not in views]:
-            raise NothingMatched(f"nothing is asked of {', '.join(missing)}: it is neither drained nor cordoned")
+            raise NothingMatched(
+                f"nothing is asked of {', '.join(missing)}: it is neither drained nor cordoned; "
+                f"what was before tells: clusterctl history {missing[0]}"
+            )
         intents = {node: view.intent for node, view in views.items() if view.intent and NODE_ID.fullmatch(node)}
         nodes = [node for node in intents if not wanted or node in wanted]
         looks = await look_at(client, settings.keyspace, nodes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.cells import cell_len
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.table import Column
 
 from clusterctl.drain.looks import look_at
 from clusterctl.drain.rendering import facts, outcome_text, progress_document
@@ -24,6 +27,7 @@ from clusterd.etcd.errors import TlsFailed, Unavailable
 
 _LOOK_SECONDS = 0.5
 _LINE_SECONDS = 10.0
+_WIDE, _LEAST_FACTS = 110, 20
 _WHERE = ("endpoints", "cacert", "cert", "key", "user", "password_file", "prefix")
 
 
@@ -36,11 +40,7 @@ class Reporter:
         self._trackers = trackers
         self._told: dict[str, tuple[Any, float]] = {}
         self._trouble = ""
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(24),
-            TextColumn("{task.fields[facts]}", markup=False),
-        )
+        columns = _columns(screen.stderr.width, [each.node for each in trackers])
         self._bars = Progress(*columns, console=screen.stderr, disable=jsonl or not screen.stderr.is_terminal)
         self._tasks = {each.node: self._bars.add_task(each.node, total=None, facts="") for each in trackers}
 
@@ -132,15 +132,48 @@ def wait(settings: Settings, reporter: Reporter, trackers: list[Tracker], timeou
     return exit_code(trackers)
 
 
+def _columns(width: int, nodes: Sequence[str]) -> tuple[ProgressColumn, ...]:
+    """Return the columns of the bars: names are never cut, facts are folded.
+
+    The last characters of a line stay free: what the terminal echoes for Ctrl-C would wrap there.
+    """
+    name = min(max(map(cell_len, nodes), default=0), width // 2)
+    bar = 24 if width >= _WIDE else 8
+    facts = max(width - name - bar - 5, _LEAST_FACTS)
+    return (
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=name)),
+        BarColumn(bar),
+        TextColumn("{task.fields[facts]}", markup=False, table_column=Column(max_width=facts, overflow="fold")),
+    )
+
+
+@contextlib.contextmanager
+def interruptible(interrupted: Callable[[], str]) -> Iterator[None]:
+    """Say how to go on, if the body, which writes intents, is interrupted, or loses etcd in the middle of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"{interrupted()}. Look: {status_command()}")
+        raise
+    except Unavailable:
+        say(f"etcd may have taken all of it, or a part: look, when it is back, with {status_command()}")
+        raise
+
+
 def resume_command(nodes: Sequence[str]) -> str:
     """Return the command that watches these drains, at the same etcd; never with a password."""
+    return status_command("-w", *nodes)
+
+
+def status_command(*arguments: str) -> str:
+    """Return the command that shows drains, at the same etcd; never with a password."""
     flags = current_layers().flags
     where: list[str] = []
     for name in _WHERE:
         if name in flags:
             value = str(flags[name])
             where += [f"--{name.replace('_', '-')}", value.partition(":")[0] if name == "user" else value]
-    return shlex.join(["clusterctl", "drain", "status", *where, "-w", *nodes])
+    return shlex.join(["clusterctl", "drain", "status", *where, *arguments])
 
 
 async def _wait(settings: Settings, reporter: Reporter, trackers: list[Tracker], timeout: float | None) -> None:

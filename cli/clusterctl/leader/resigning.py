@@ -10,12 +10,15 @@ import click
 from clusterctl.render import documents
 from clusterctl.render.elections import candidate_document
 from clusterctl.render.text import printable
-from clusterctl.screen import Screen, person_to_ask
+from clusterctl.screen import Screen, now, person_to_ask
 from clusterctl.settings import Settings
+from clusterd.drain.intent import format_time
+from clusterd.drain.operator import whoami
 from clusterd.election import Candidate, ElectionView, depose, read_election
 from clusterd.errors import Conflict, NothingMatched
 from clusterd.etcd.client import Client
-from clusterd.keys import Keyspace
+from clusterd.history import HistoryEntry
+from clusterd.keys import NODE_ID, Keyspace
 
 RESIGNED = ("table", "json", "jsonl", "yaml")
 """The forms in which is shown who led and who leads."""
@@ -66,13 +69,21 @@ async def _depose(settings: Settings, election: ElectionView) -> Candidate | Non
     """Return who leads afterwards."""
     led = election.leader
     async with Client(settings.etcd) as client:
-        deposed = await depose(client, led)
+        deposed = await depose(client, settings.keyspace, led, _entry(election))
         after = await read_election(client, settings.keyspace, election.name)
     successor = after.leader if after else None
     if not deposed:
         now = f"{successor.id} does (fence {successor.fence})" if successor else "nobody does"
         raise Conflict(f"{led.id} doesn't lead {election.name} with fence {led.fence} any more: {now}")
     return successor
+
+
+def _entry(election: ElectionView) -> HistoryEntry:
+    """Return what the history is to have of it; a leader need not be a node."""
+    led = election.leader
+    node = led.id if NODE_ID.fullmatch(led.id) else ""
+    details = f"led {election.name} with fence {led.fence}"
+    return HistoryEntry(at=format_time(now()), what="depose", node=node, by=whoami(), details=details)
 
 
 def _confirm(election: ElectionView) -> None:

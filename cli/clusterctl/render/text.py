@@ -52,6 +52,15 @@ def timestamp(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def local_time(text: str) -> str:
+    """Return an RFC 3339 time as a clock on the wall has it, to the second; the text itself where none has."""
+    try:
+        time = parse_time(text)
+        return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time else text
+    except (OverflowError, ValueError, OSError):  # the first and the last day that there is
+        return text
+
+
 # Outside strings a JSON text has no unprintable characters but the newlines that indent it.
 _UNPRINTABLE = re.compile(r"[^\n -~]")
 

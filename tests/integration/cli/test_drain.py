@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from clusterd import Agent, Drain
+from clusterd.drain import Intent, make_drain
+from clusterd.drain.intent import decode_intent
+from clusterd.drain.operator import place_intents
+from clusterd.etcd.client import Client
+from clusterd.etcd.options import EtcdOptions
+from clusterd.keys import Keyspace
 from clusterd.node import Node, NodeState, encode_node
 from clusterd.testing import AgentProcess, EtcdServer, TcpProxy, eventually
 
@@ -263,14 +271,36 @@ async def test_at_a_terminal_it_asks_and_shows_bars(
 
 
 async def test_ctrl_c_at_a_terminal_detaches(yard: Yard, terminal: Callable[..., Any], here: Any) -> None:
-    await yard.gateway("gw-1", 50)
-    await yard.gateway("gw-2", 0)
-    async with terminal("drain", "gw-1", "--settle", "0", "--rate", "1/s", env=here) as screen:
-        await screen.shows("left")
+    await yard.gateway("edge-gateway-1", 50)
+    await yard.gateway("edge-gateway-2", 50)
+    command = (
+        "drain",
+        "edge-gateway-1",
+        "edge-gateway-2",
+        "-y",
+        "--settle",
+        "0",
+        "--rate",
+        "1/s",
+        "--max-unavailable",
+        "1",
+    )
+    async with terminal(*command, env=here | {"COLUMNS": "80"}) as screen:
+        await screen.shows("50 left")
+        await screen.shows("and no more")
         screen.type("\x03")
         assert await screen.ends() == 130
-    assert "clusterctl drain status -w gw-1" in screen.shown
-    assert await yard.wanted() == ["gw-1"]
+    bars = plain(screen.shown)
+    assert "edge-gateway-1 ━" in bars
+    assert "edge-gateway-2 ━" in bars
+    assert max(len(line) for line in bars.splitlines() if line.startswith("edge-")) < 80  # room for the echo of Ctrl-C
+    assert "clusterctl drain status -w edge-gateway-1 edge-gateway-2" in bars
+    assert await yard.wanted() == ["edge-gateway-1", "edge-gateway-2"]
+
+
+def plain(shown: str) -> str:
+    """What was shown, without colours and movements of the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r\n", "\n").replace("\r", "\n")
 
 
 async def test_a_node_that_is_down_is_drained_when_it_comes_up(yard: Yard, clusterctl: Any, here: Any) -> None:
@@ -381,6 +411,94 @@ class TestInterrupted:
         assert agent.sessions.count == 5
         assert (await clusterctl("undrain", "--all", env=here)).code == 0
         await eventually(is_state(agent, "active"))
+
+
+class TestChangesInterrupted:
+    """`drain set` is interrupted while it changes more drains than fit into one transaction."""
+
+    NODES = 150
+    CHANGE = ("drain", "set", "--all", "-y", "--rate", "500/s")
+
+    @pytest.fixture
+    async def changing(self, yard: Yard, started: Any) -> AsyncIterator[tuple[Any, TcpProxy, Agent]]:
+        """A change of many drains, through a slow network, some of which are changed; the first one is of a node."""
+        agent = await yard.gateway("gw-000", 200)
+        async with Client(EtcdOptions.of(yard.etcd.endpoint)) as client:
+            ids = [f"gw-{number:03}" for number in range(self.NODES)]
+            intents = {node: make_drain(by="ann@ops", now=datetime.now(UTC), rate=1.0, settle=0.0) for node in ids}
+            await place_intents(client, Keyspace(), intents)
+        await eventually(is_state(agent, "draining"))
+        async with TcpProxy(yard.etcd.endpoint) as proxy:
+            proxy.delay(0.2)
+            where = ("--endpoints", proxy.endpoint)
+            async with started(*self.CHANGE, *where, env={"CLUSTERCTL_TIMEOUT": "20s"}) as child:
+                await eventually(lambda: rates(yard, 500.0), timeout=30)
+                proxy.drop()
+                assert await rates(yard, 1.0)
+                yield child, proxy, agent
+
+    async def test_by_ctrl_c_changes_them_back(self, yard: Yard, changing: Any) -> None:
+        child, proxy, agent = changing
+        child.send_signal(signal.SIGINT)
+        await proxy.heal()
+        async with asyncio.timeout(30):
+            rest = await child.stderr.read()
+            assert await child.wait() == 130
+        assert b"what was changed is changed back. Look: clusterctl drain status --endpoints" in rest
+        assert await rates(yard, 1.0) == self.NODES
+        assert is_state(agent, "draining")()
+
+    async def test_by_a_kill_leaves_drains_that_go_on_and_can_be_changed_again(
+        self, yard: Yard, changing: Any, clusterctl: Any, here: Any
+    ) -> None:
+        child, _, agent = changing
+        await child.kill()
+        assert await rates(yard, 1.0) + await rates(yard, 500.0) == self.NODES
+        assert not any(intent.placing for intent in await intents_of(yard))
+        assert (await clusterctl(*self.CHANGE, env=here)).code == 0
+        assert await rates(yard, 500.0) == self.NODES
+        await eventually(is_state(agent, "drained"))
+
+
+async def intents_of(yard: Yard) -> list[Intent]:
+    found = [decode_intent(kv.value) for kv in await yard.etcd.admin.range("/intents/")]
+    return [intent for intent in found if intent is not None]
+
+
+async def rates(yard: Yard, rate: float) -> int:
+    """How many drains go at this rate."""
+    return sum(intent.rate == rate for intent in await intents_of(yard))
+
+
+async def test_a_drain_whose_answer_never_came_says_how_to_find_out(
+    yard: Yard, started: Any, clusterctl: Any, here: dict[str, str]
+) -> None:
+    agent = await yard.gateway("gw-1", 5)
+    async with TcpProxy(yard.etcd.endpoint) as proxy:
+        proxy.delay(0.2)
+        command = ("drain", "gw-1", "-y", "--settle", "0", "--endpoints", proxy.endpoint)
+        async with started(*command, env={"CLUSTERCTL_TIMEOUT": "3s"}) as child:
+            await eventually(yard.wanted, timeout=30)
+            proxy.drop()
+            async with asyncio.timeout(30):
+                assert await child.wait() == 3
+                err = (await child.stderr.read()).decode()
+    look = f"look, when it is back, with clusterctl drain status --endpoints {proxy.endpoint}"
+    assert f"etcd may have taken all of it, or a part: {look}" in err
+    assert err.count("\n") == 2
+    assert (await clusterctl("drain", "status", "-w", "gw-1", env=here)).code == 0
+    assert is_state(agent, "drained")()
+
+
+async def test_a_limit_that_no_change_could_keep_is_refused(yard: Yard, clusterctl: Any, here: dict[str, str]) -> None:
+    for node in ("gw-1", "gw-2", "gw-3"):
+        await yard.gateway(node, 50)
+    assert (await clusterctl("drain", "gw-1", "--detach", "--rate", "1/s", env=here)).code == 0
+    refused = await clusterctl("drain", "set", "gw-1", "--min-active", "3", env=here)
+    assert refused.code == 5
+    assert "2 active nodes would remain of the 3 that --min-active wants: lower it," in refused.err
+    assert await rates(yard, 1.0) == 1
+    assert (await clusterctl("drain", "set", "gw-1", "--min-active", "2", env=here)).code == 0
 
 
 async def test_two_operators_at_once_keep_both_limits(yard: Yard, clusterctl: Any, here: dict[str, str]) -> None:

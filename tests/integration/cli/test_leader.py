@@ -173,6 +173,8 @@ async def test_a_leader_of_ours_gives_the_office_up(etcd: EtcdServer, clusterctl
             result = await clusterctl("leader", "job", "--resign", "-y", env=here)
             assert (result.code, result.err) == (0, "")
             assert result.out.startswith(f"gw-1 led job (fence {terms[0]}); gw-2 leads it now (fence ")
+            told = json.loads((await clusterctl("history", "gw-1", "-o", "jsonl", env=here)).out)
+            assert (told["what"], told["details"]) == ("depose", f"led job with fence {terms[0]}")
             await etcd.admin.lease_revoke(follower)
             await eventually(lambda: len(terms) == 2)  # it heard, stood again, and was elected again
         finally:

@@ -1,6 +1,6 @@
 """A gateway as a process of its own: so many sessions, moved when asked, and told of on stdout.
 
-python gateway.py NODE ETCD SESSIONS
+python gateway.py NODE ETCD SESSIONS [TTL]
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from clusterd import Agent, Drain
 
 
-async def main(node: str, etcd: str, count: int) -> None:
-    agent = Agent(node, "10.0.0.1:8080", etcd=etcd, ttl=2)
+async def main(node: str, etcd: str, count: int, ttl: int = 2) -> None:
+    agent = Agent(node, "10.0.0.1:8080", etcd=etcd, ttl=ttl)
     sessions = set(range(count))
     agent.sessions.count_with(lambda: len(sessions))
     stop = asyncio.Event()
@@ -37,4 +37,4 @@ async def main(node: str, etcd: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(*sys.argv[1:3], *map(int, sys.argv[3:])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -266,6 +267,67 @@ class TestStalls:
         assert progress.stalled
         await yard.withdraw("gw-1")
         await eventually(lambda: gateway.state == "active")
+
+
+class TestHandlersThatIgnoreTheirCancellation:
+    """They can't be ended; nothing else hangs by them, and they are named."""
+
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("clusterd.drain.evacuation._GRACE", 0.3)
+
+    async def test_one_that_swallows_it_is_not_called_again(self, yard: Any) -> None:
+        gateway = await yard.gateway("gw-1", 5)
+        calls = []
+
+        @gateway.agent.on_drain
+        async def swallow(drain: Drain) -> None:
+            calls.append(drain)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+        await yard.drain("gw-1")
+        await eventually(lambda: calls)
+        await yard.withdraw("gw-1")
+        await eventually(lambda: gateway.state == "active")
+        gateway.agent.on_drain(gateway.evacuate)
+        await yard.drain("gw-1")
+        await eventually(lambda: gateway.state == "drained")
+        assert len(calls) == 1
+
+    async def test_one_that_goes_on_is_named_and_the_next_drain_goes_its_way(
+        self, yard: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        agent, stubborn = yard.agent("gw-1"), Stubborn()
+        agent.sessions.set(3)
+        agent.on_drain(stubborn.evacuate)
+        async with agent:
+            await yard.drain("gw-1")
+            await eventually(lambda: stubborn.calls)
+            await yard.withdraw("gw-1")
+            await eventually(lambda: agent.node.state is NodeState.ACTIVE)
+            await yard.drain("gw-1")
+            await yard.blocked("gw-1", "Stubborn.evacuate ignores that it was cancelled")
+            agent.sessions.set(0)
+            await eventually(lambda: agent.node.state is NodeState.DRAINED)
+        # The agent has been left, while the handler goes on.
+        assert "Stubborn.evacuate was cancelled and goes on" in caplog.text
+        stubborn.free.set()
+        await eventually(lambda: caplog.text.count("has ended after all") == len(stubborn.calls))
+
+
+class Stubborn:
+    """A gateway whose handler goes on whatever happens, until it is set free."""
+
+    def __init__(self) -> None:
+        self.calls: list[Drain] = []
+        self.free = asyncio.Event()
+
+    async def evacuate(self, drain: Drain) -> None:
+        self.calls.append(drain)
+        while not self.free.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.free.wait()
 
 
 async def test_a_process_that_ends_moves_its_sessions_first(yard: Any) -> None:

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from clusterd import Deposed
-from clusterd.election import depose, list_elections
+from clusterd.election import depose, list_elections, read_election
+from clusterd.etcd.client import Client
+from clusterd.etcd.options import EtcdOptions
+from clusterd.history import HistoryEntry, read_history
 from clusterd.keys import Keyspace
-from clusterd.testing import EtcdServer, eventually, never
+from clusterd.testing import EtcdServer, TcpProxy, eventually, never
 
 AT_ONCE = 1.0
+TOLD = HistoryEntry(at="2026-01-31T12:00:00+00:00", what="depose", node="gw-1", by="ann@ops")
 
 
 async def test_a_lease_revoked_by_hand_ends_the_term_and_cancels_the_body(etcd: EtcdServer, stage: Any) -> None:
@@ -98,12 +102,46 @@ async def test_an_operator_sees_all_elections_and_deposes_a_leader_but_never_its
     assert (job.name, job.leader.id, [c.id for c in job.waiting]) == ("job", "gw-1", ["gw-2"])
     assert (other.name, other.leader.id, other.waiting) == ("other", "gw-3", ())
 
-    assert await depose(client, job.leader)
+    assert await depose(client, Keyspace(), job.leader, TOLD)
     await leader.ended(AT_ONCE)
     await follower.elected()
-    assert not await depose(client, job.leader)
+    assert not await depose(client, Keyspace(), job.leader, TOLD)
     await never(lambda: not follower.leads, 0.3)
     assert [view.leader.id for view in await list_elections(client, Keyspace())] == ["gw-2", "gw-3"]
+    assert await read_history(client, Keyspace()) == [TOLD]
+
+
+async def test_who_deposed_a_leader_is_told_so_though_the_answer_was_lost(etcd: EtcdServer, stage: Any) -> None:
+    """The request arrives, its answer doesn't: what is asked again finds that it was done, and by whom."""
+    leader, follower = await stage.leader("job", value="gw-1"), await stage.waiting("job", value="gw-2")
+    async with TcpProxy(etcd.endpoint) as proxy:
+        client = await stage.client(proxy.endpoint)
+        election = await read_election(client, Keyspace(), "job")
+        assert election is not None
+        proxy.delay(0.3)
+        asked = asyncio.create_task(depose(client, Keyspace(), election.leader, TOLD), name="operator")
+        await follower.elected()
+        assert not asked.done()
+        proxy.reset()
+        await proxy.heal()
+        assert await asked
+        assert not await depose(client, Keyspace(), election.leader, TOLD)
+    await leader.ended(AT_ONCE)
+    assert follower.leads
+
+
+async def test_a_leader_is_deposed_also_where_nothing_can_be_told(etcd: EtcdServer) -> None:
+    lease = await etcd.admin.lease_grant(60)
+    await etcd.admin.put(f"/elections/job/{lease:x}", b"gw-1", lease=lease)
+    await etcd.enable_auth()
+    await etcd.admin.add_role("offices")
+    await etcd.admin.grant("offices", "/elections/", "READWRITE")
+    await etcd.admin.add_user("ann", "pw", roles=("offices",))
+    async with Client(EtcdOptions((etcd.endpoint,), user="ann", password="pw")) as client:
+        election = await read_election(client, Keyspace(), "job")
+        assert election is not None
+        assert await depose(client, Keyspace(), election.leader, TOLD)
+        assert await read_election(client, Keyspace(), "job") is None
 
 
 async def test_an_office_resigned_in_order_is_taken_over_without_settling(stage: Any) -> None:

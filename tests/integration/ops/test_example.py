@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from clusterd.testing import AgentProcess
@@ -29,3 +30,38 @@ async def test_the_node_js_gateways_lose_nobody_and_pass_their_work_on() -> None
     assert sum(line.startswith("clients: ") for line in example.stdout) == 3
     drained = next(line for line in example.stdout if "drained (" in line)
     assert not drained.endswith("(0 sessions moved)")
+
+
+@pytest.mark.usefixtures("node_js")
+class TestFailures:
+    """What goes wrong with the gateway in Node.js is a line, and ends nobody else's session."""
+
+    GATEWAY = FLEET.with_name("gateway.js")
+
+    async def test_nothing_that_says_where_the_sidecar_is(self) -> None:
+        async with AgentProcess(command=("node", str(self.GATEWAY), "gw-1")) as gateway:
+            assert await gateway.wait() == 2
+        assert gateway.stdout == []
+        (line,) = gateway.stderr
+        assert line.startswith("usage: node gateway.js NODE SIDECAR_SOCKET")
+
+    async def test_a_sidecar_that_is_not_there_is_named_once(self, tmp_path: Path) -> None:
+        socket = tmp_path / "no.sock"
+        async with (
+            AgentProcess(command=("node", str(self.GATEWAY), "gw-1", str(socket))) as gateway,
+            aiohttp.ClientSession() as http,
+        ):
+            address = (await gateway.wait_for_line(r"listens at (\S+)"))[1]
+            await gateway.wait_for_line(f"no sidecar at {socket} .ENOENT.; trying again")
+            for path, status in (("%E0%A4%A", 400), ("ann", 503)):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await http.ws_connect(f"ws://{address}/{path}")
+                assert refused.value.status == status
+            assert gateway.running
+        assert gateway.stderr == []
+        assert len(gateway.stdout) == 2
+
+    async def test_a_machine_without_node_js(self, tmp_path: Path) -> None:
+        async with AgentProcess(command=(sys.executable, str(FLEET)), env={"PATH": str(tmp_path)}) as fleet:
+            assert await fleet.wait() == 1
+        assert fleet.lines == ["there is no node on PATH: install Node.js 18 or newer"]

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clusterd import Agent
 from clusterd.metrics import AgentMetrics
-from clusterd.testing import EtcdServer, eventually
+from clusterd.node import Node, encode_node
+from clusterd.testing import EtcdServer, TcpProxy, eventually
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
@@ -127,3 +128,27 @@ async def test_a_gateway_that_embeds_the_agent_gets_the_same(etcd: EtcdServer) -
         assert registry.get_sample_value("clusterd_election_leader", {"election": "e"}) == 1
         assert registry.get_sample_value("clusterd_topology_age_seconds") == pytest.approx(0, abs=5)
     assert registry.get_sample_value("clusterd_registered") == 0
+
+
+async def test_a_watch_that_delivers_nothing_shows_as_lag_until_the_topology_has_caught_up(etcd: EtcdServer) -> None:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+
+    def lag() -> float:
+        return registry.get_sample_value("clusterd_topology_lag_seconds") or 0.0
+
+    async with TcpProxy(etcd.endpoint) as proxy:
+        agent = Agent("gw-1", "10.0.0.1:80", etcd=proxy.endpoint, ttl=3)
+        registry.register(AgentMetrics(agent))
+        async with agent:
+            assert lag() == 0
+            proxy.half_open()  # the watch is gone, and nobody has told its reader
+            await etcd.admin.put("/nodes/gw-2", encode_node(Node(id="gw-2", address="10.0.0.2:80")))
+            await eventually(lambda: lag() > 0)
+            proxy.drop()  # so that a new list doesn't come at once
+            await eventually(lambda: lag() > 1.5)
+            assert "gw-2" not in agent.topology.nodes
+            await proxy.heal()
+            await eventually(lambda: lag() == 0)
+            assert "gw-2" in agent.topology.nodes

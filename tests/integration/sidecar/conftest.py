@@ -147,10 +147,12 @@ class Site:
         self.etcd = etcd
         self._stack = stack
 
-    async def daemon(self, node: str = "gw-1", *more: str, wait: bool = True, etcd: str | None = None) -> Daemon:
+    async def daemon(
+        self, node: str = "gw-1", *more: str, wait: bool = True, etcd: str | None = None, **options: Any
+    ) -> Daemon:
         listeners = ("--control", "127.0.0.1:0", "--probes", "127.0.0.1:0")
         flags = ("--node", node, "--address", "10.0.0.1:8080", "--etcd", etcd or self.etcd.endpoint, "--ttl", str(TTL))
-        daemon = Daemon(self, await self._stack.enter_async_context(AgentProcess(*flags, *listeners, *more)))
+        daemon = Daemon(self, await self._stack.enter_async_context(AgentProcess(*flags, *listeners, *more, **options)))
         await daemon.connect()
         self._stack.push_async_callback(daemon.close)
         if wait:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -196,6 +197,42 @@ async def test_sigterm_has_the_sessions_closed_and_then_ends(site: Any, daemon: 
         assert await daemon.process.terminate(grace=30) == 0
     assert gateway.sessions == 0
     assert await site.nodes() == {}
+
+
+IMPATIENT = "import clusterd.sidecar.gateway as g; g.FORGET_SECONDS = 1; from clusterd.sidecar.main import main; main()"
+"""The daemon, to which a second without a word is what 15 s are else."""
+
+
+async def test_sigterm_does_not_wait_for_a_gateway_that_is_gone(site: Any) -> None:
+    daemon = await site.daemon("gw-1", "--drain-timeout", "60", command=(sys.executable, "-c", IMPATIENT, "run"))
+    await daemon.report(7)
+    assert await daemon.process.terminate(grace=30) == 0
+    said = "\n".join(daemon.process.stderr)
+    assert "listens to nothing; the last count was 7" in said
+    assert "not drained: the gateway is taken for gone" in said
+    assert await site.nodes() == {}
+
+
+async def test_a_gateway_that_goes_silent_in_a_drain_is_named_until_it_speaks_again(site: Any) -> None:
+    daemon = await site.daemon(command=(sys.executable, "-c", IMPATIENT, "run"))
+    await daemon.report(7)
+    async with EtcdClient(EtcdOptions.of(site.etcd.endpoint)) as etcd:
+        intent = make_drain(by="ann@ops", now=datetime.now(UTC), settle=0.0)
+        await place_intents(etcd, Keyspace(), {"gw-1": intent})
+
+        async def blocked() -> Any:
+            drain = await drain_of(daemon)
+            return drain if drain and "the gateway has not said for" in drain["blocked_by"] else None
+
+        assert (await eventually(blocked))["left"] is None
+        await daemon.report(7)
+        await eventually(lambda: left_is(daemon, 7))
+        await daemon.report(0)
+        await eventually(lambda: phase_is(daemon, "drained"))
+
+
+async def left_is(daemon: Any, left: int) -> bool:
+    return bool((drain := await drain_of(daemon)) and drain["left"] == left)
 
 
 async def test_sigterm_after_a_drain_ends_at_once_and_cannot_be_taken_back(site: Any) -> None:

@@ -11,7 +11,7 @@ from clusterctl.durations import brief, humanize, parse_duration
 from clusterctl.fleet import Entry, join
 from clusterctl.render import documents, fleet, tables
 from clusterctl.render.tables import Cell, Heading, Table
-from clusterctl.render.text import parse_time, plural, printable, printable_bytes, size
+from clusterctl.render.text import local_time, parse_time, plural, printable, printable_bytes, size
 from rich.console import Console
 
 from clusterd.errors import UsageError
@@ -192,3 +192,50 @@ def test_small_helpers() -> None:
     assert (size(999), size(25_000), size(3_000_000), size(2_500_000_000)) == ("999 B", "25 kB", "3 MB", "2.5 GB")
     assert fleet.age("not a time", NOW) == ""
     assert parse_time("2030-01-01T00:00:00") == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class TestNarrowTerminals:
+    """What names things isn't folded, what explains them stands below."""
+
+    TABLE = Table(
+        [Heading("NODE", whole=True), Heading("SINCE", whole=True), Heading("BY"), Heading("WHY", note=True)],
+        [
+            [
+                Cell("edge-gateway-1"),
+                Cell("2030-01-02T03:04:05+00:00", brief="2m10s ago"),
+                Cell("a" * 30),
+                Cell("k " * 40),
+            ],
+            [Cell("edge-gateway-2"), Cell("2030-01-02T03:04:05+00:00", brief="2m10s ago"), Cell("b"), Cell("")],
+        ],
+    )
+
+    def test_what_is_whole_is_not_folded_and_times_are_brief(self) -> None:
+        shown = at_terminal(self.TABLE, 50)
+        assert "edge-gateway-1" in shown
+        assert "2m10s ago" in shown
+        assert "2030" not in shown
+
+    def test_a_pipe_gets_the_times_themselves_and_the_notes_in_their_column(self) -> None:
+        first = tables.aligned(self.TABLE).splitlines()[1]
+        assert "2030-01-02T03:04:05+00:00" in first
+        assert "k k k" in first
+
+    def test_notes_stand_below_with_what_they_are_about(self) -> None:
+        assert "WHY" not in at_terminal(tables.without_notes(self.TABLE))
+        (note,) = tables.notes(self.TABLE)
+        assert note.startswith("edge-gateway-1 why: k k")
+
+    def test_a_note_that_no_row_has_is_no_column(self) -> None:
+        without = Table(self.TABLE.headings, self.TABLE.rows[1:])
+        assert "WHY" not in at_terminal(without)
+        assert "WHY" in tables.aligned(without)
+
+
+@pytest.mark.parametrize("text", ["", "noon", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_what_no_clock_shows_is_shown_as_it_is(text: str) -> None:
+    assert local_time(text) == text
+
+
+def test_a_time_is_shown_as_the_clock_on_the_wall_has_it() -> None:
+    assert local_time(NOW.isoformat()) == NOW.astimezone().strftime("%Y-%m-%d %H:%M:%S")
