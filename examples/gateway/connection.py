@@ -15,11 +15,11 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from examples.gateway import protocol
 from examples.gateway.courier import Courier
 from examples.gateway.errors import BadFrame
+from examples.gateway.framing import Assembly, answer_to_close
 from examples.gateway.hub import Hub
 from examples.gateway.peering import Session
 from examples.gateway.protocol import (
     MAILBOX,
-    MAX_FRAME,
     ROOM,
     Accepted,
     Ack,
@@ -40,7 +40,7 @@ from examples.gateway.protocol import (
     check_stream,
     encode,
 )
-from examples.gateway.wire import PING, close_frame, text_frame
+from examples.gateway.wire import PING, close_frame, pong_frame, text_frame
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ _SLOW_SECONDS: Final = 15.0
 _ACK_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 2.0
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+_CONTROL: Final = frozenset({WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG})
 _NOBODY: Final = Session("", "", 0)
 
 
@@ -97,7 +98,7 @@ class Connection(WSListener):
         self._reception = reception
         self._transport: WSTransport | None = None
         self._streams: dict[str, None] = {}
-        self._fragments: list[bytes] = []
+        self._assembly = Assembly()
         self._unanswered = 0
         self._slow_since: float | None = None
         self._mail_sent = Cursor()
@@ -116,22 +117,15 @@ class Connection(WSListener):
         self._reception.arrived(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """A frame came; fragments are ours to join."""
+        """A frame came; fragments are ours to join, and reserved bits to refuse."""
         self.heard = time.monotonic()
-        kind = frame.msg_type
-        if self.closing or kind == WSMsgType.PONG:
-            return
-        if kind == WSMsgType.CLOSE:
-            self.close(1000, "goodbye")
+        if not (self.closing or transport.is_close_frame_sent):
+            try:
+                self._take(frame)
+            except BadFrame as error:
+                self.close(error.code, str(error))
+        if frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
-            return
-        try:
-            if kind == WSMsgType.TEXT and frame.fin and not self._fragments:
-                self._hear(protocol.decode(frame.get_payload_as_memoryview()))
-            elif (text := self._join(frame)) is not None:
-                self._hear(protocol.decode(text))
-        except BadFrame as error:
-            self.close(protocol.BAD_FRAME, str(error))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone."""
@@ -223,18 +217,23 @@ class Connection(WSListener):
         for stream in streams:
             self._reception.hub.detach(self, stream)
 
-    def _join(self, frame: WSFrame) -> bytes | None:
-        """Gather fragments; returns the whole text with the last of them. Raises `BadFrame`."""
-        wanted = WSMsgType.CONTINUATION if self._fragments else WSMsgType.TEXT
-        if frame.msg_type != wanted:
-            raise BadFrame(f"a {wanted.name.lower()} frame was expected")
-        self._fragments.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._fragments)) > MAX_FRAME:
-            raise BadFrame(f"a frame has at most {MAX_FRAME} bytes")
-        if not frame.fin:
-            return None
-        text, self._fragments = b"".join(self._fragments), []
-        return text
+    def _take(self, frame: WSFrame) -> None:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise BadFrame("no extension was agreed on that reserved bits could be of", protocol.NOT_WEBSOCKET)
+        if frame.msg_type == WSMsgType.TEXT and frame.fin and not self._assembly.begun:
+            self._hear(protocol.decode(frame.get_payload_as_memoryview()))
+        elif frame.msg_type in _CONTROL:
+            self._control(frame)
+        else:
+            text = self._assembly.add(frame.msg_type, frame.get_payload_as_memoryview(), fin=frame.fin)
+            if text is not None:
+                self._hear(protocol.decode(text))
+
+    def _control(self, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.PING:
+            self._answer(pong_frame(frame.get_payload_as_bytes()))
+        elif frame.msg_type == WSMsgType.CLOSE:
+            self.close(answer_to_close(frame.get_payload_as_bytes()), "")
 
     @property
     def waiting(self) -> int:
@@ -242,7 +241,10 @@ class Connection(WSListener):
         return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
 
     def _say(self, message: object) -> None:
-        self.write(text_frame(encode(message)))
+        self._answer(text_frame(encode(message)))
+
+    def _answer(self, frame: bytes) -> None:
+        self.write(frame)
         if self.paused and self.waiting > MOST_WAITING:
             self.close(protocol.TOO_SLOW, "too slow: answers aren't read")
 

@@ -18,6 +18,7 @@ from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeRes
 from clusterd.aio import beside
 from examples.gateway.connection import Connection
 from examples.gateway.courier import Courier
+from examples.gateway.handshake import refusal
 from examples.gateway.hub import Hub
 from examples.gateway.peering import Session
 from examples.gateway.protocol import MAX_FRAME, Hello, Welcome
@@ -66,6 +67,7 @@ class Reception:
             port,
             backlog=BACKLOG,
             max_frame_size=MAX_FRAME,
+            enable_auto_pong=False,  # a client that doesn't read would have pongs pile up
             read_buffer_init_size=_READ_BUFFER,
             logger_name="gateway.clients",
         )
@@ -120,7 +122,7 @@ class Reception:
     def _answer(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
         path = request.path.partition(b"?")[0]
         if path == b"/ws":
-            return Connection(self)
+            return refusal(request) or Connection(self)
         if path == b"/stats":
             return _ok(msgspec.json.encode(self._stats()), _JSON)
         if path in self._page:
