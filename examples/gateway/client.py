@@ -220,16 +220,21 @@ class GatewayClient:
                 backoff.reset()
             self._socket = None
             # Whoever is sent elsewhere comes with all the others: each in its own part of the time.
-            await asyncio.sleep(random.uniform(0, self._within) if self._hints else backoff.next())  # noqa: S311
+            await asyncio.sleep(random.uniform(0, self._within) if self._within else backoff.next())  # noqa: S311
 
     def _next_url(self) -> str:
-        return self._hints.pop(0) if self._hints else random.choice(self._urls)  # noqa: S311
+        if self._hints:
+            return self._hints.pop(0)
+        self._within = 0.0
+        return random.choice(self._urls)  # noqa: S311
 
     async def _connect(self, http: aiohttp.ClientSession, url: str) -> int | None:
         """Be connected once; returns the code with which that ended. Raises what `ws_connect` does."""
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                connecting = http.ws_connect(url, heartbeat=_HEARTBEAT, max_msg_size=0, compress=0)
+                # The name is for a router, that takes the user to where their mailbox is.
+                whose = {"user": self.user}
+                connecting = http.ws_connect(url, params=whose, heartbeat=_HEARTBEAT, max_msg_size=0, compress=0)
                 socket = await stack.enter_async_context(connecting)
                 await self._greet(socket)
             async for frame in socket:
@@ -245,7 +250,7 @@ class GatewayClient:
             raise aiohttp.ClientError(f"a welcome was expected, not {answer!r}")
         self.node, self._remember = answer.node, answer.remember
         self.connections += 1
-        self._hints, self._socket = [], socket
+        self._hints, self._within, self._socket = [], 0.0, socket
         for room in self._rooms:
             if ROOM + room not in self._cursors:
                 await self._say(Join(room))

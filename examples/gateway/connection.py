@@ -87,11 +87,13 @@ class Host(Protocol):
 class Connection(WSListener):
     """A client, from its first byte to its last. Times are monotonic.
 
-    `paused` while more than `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
+    `proxied` if it came through a proxy, which it goes back to rather than to a node; `paused` while more than
+    `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
     """
 
-    def __init__(self, reception: Host) -> None:
+    def __init__(self, reception: Host, *, proxied: bool = False) -> None:
         self.session = _NOBODY
+        self.proxied = proxied
         self.paused = False
         self.closing = False
         self.heard = time.monotonic()

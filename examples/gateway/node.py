@@ -178,7 +178,8 @@ class Gateway:
     async def _evacuate(self, drain: Drain) -> None:
         async for batch in drain.batches(lambda: self.reception.connections):
             for connection in batch:
-                connection.dismiss(self._places(connection.session.user), self.settings.within, "this node is drained")
+                places = [] if connection.proxied else self._places(connection.session.user)
+                connection.dismiss(places, self.settings.within, "this node is drained")
 
     def _places(self, user: str) -> list[str]:
         """Return where a client should go: first to where its mailbox is."""

@@ -25,8 +25,19 @@ from examples.gateway.protocol import MAX_FRAME, Hello, Welcome
 
 BACKLOG: Final = 4096
 _READ_BUFFER: Final = 2048
-_HTML: Final = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"}
-_SCRIPT: Final = {"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"}
+_PAGE: Final = {
+    "index.html": "text/html",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "gateway.js": "text/javascript",
+}
+_GUARDS: Final = {
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    # Nothing but these files runs in it, wherever its text comes from; a drained node's clients go to another one.
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
 _JSON: Final = {"Content-Type": "application/json"}
 
 Stats = Callable[[], dict[str, object]]
@@ -54,8 +65,7 @@ class Reception:
         self._stats = stats
         self._timers: set[asyncio.TimerHandle] = set()
         self._page = {
-            b"/": (_resource("index.html"), _HTML),
-            b"/gateway.js": (_resource("gateway.js"), _SCRIPT),
+            b"/" + name.encode().replace(b"index.html", b""): _resource(name, kind) for name, kind in _PAGE.items()
         }
 
     @contextlib.asynccontextmanager
@@ -122,7 +132,7 @@ class Reception:
     def _answer(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
         path = request.path.partition(b"?")[0]
         if path == b"/ws":
-            return refusal(request) or Connection(self)
+            return refusal(request) or Connection(self, proxied="Via" in request.headers)
         if path == b"/stats":
             return _ok(msgspec.json.encode(self._stats()), _JSON)
         if path in self._page:
@@ -140,8 +150,10 @@ class Reception:
                 connection.look(now)
 
 
-def _resource(name: str) -> bytes:
-    return (files("examples.gateway") / "page" / name).read_bytes()
+def _resource(name: str, kind: str) -> tuple[bytes, dict[str, str]]:
+    """Return a file of the page, and its headers."""
+    body = (files("examples.gateway") / "page" / name).read_bytes()
+    return body, {"Content-Type": f"{kind}; charset=utf-8", **_GUARDS}
 
 
 def _ok(body: bytes, headers: dict[str, str]) -> WSUpgradeResponseWithListener:

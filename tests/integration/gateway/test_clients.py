@@ -241,9 +241,11 @@ async def test_the_page_is_served(yard: Yard) -> None:
     base = url_of(gateway)[:-3].replace("ws:", "http:")
     async with aiohttp.ClientSession() as http:
         async with http.get(base + "/") as page:
-            assert "gateway.js" in await page.text()
-        async with http.get(base + "/gateway.js") as script:
-            assert script.content_type == "text/javascript"
+            assert "page.js" in await page.text()
+            assert "unsafe" not in page.headers["Content-Security-Policy"]
+        for name, kind in (("page.js", "text/javascript"), ("gateway.js", "text/javascript"), ("page.css", "text/css")):
+            async with http.get(f"{base}/{name}") as file:
+                assert (file.status, file.content_type) == (200, kind)
         async with http.get(base + "/../etc/passwd") as nothing:
             assert nothing.status == 404
 
