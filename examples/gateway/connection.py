@@ -59,6 +59,7 @@ _ACK_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 2.0
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 _NOBODY: Final = Session("", "", 0)
+_NOWHERE: Final = Cursor()
 
 
 class Host(Protocol):
@@ -82,12 +83,32 @@ class Host(Protocol):
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do something after a while."""
 
+    def flush_soon(self, connection: Connection) -> None:
+        """Call its `flush` at the end of this tick."""
+
 
 class Connection(WSListener):
     """A client, from its first byte to its last. Times are monotonic.
 
     `paused` while more than `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
     """
+
+    __slots__ = (
+        "_fragments",
+        "_mail_sent",
+        "_mail_since",
+        "_outbox",
+        "_raw_write",
+        "_reception",
+        "_slow_since",
+        "_streams",
+        "_transport",
+        "_unanswered",
+        "closing",
+        "heard",
+        "paused",
+        "session",
+    )
 
     def __init__(self, reception: Host) -> None:
         self.session = _NOBODY
@@ -98,9 +119,11 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self._streams: dict[str, None] = {}
         self._fragments: list[bytes] = []
+        self._outbox: list[bytes] = []
+        self._raw_write: Callable[[bytes], None] = _drop
         self._unanswered = 0
         self._slow_since: float | None = None
-        self._mail_sent = Cursor()
+        self._mail_sent = _NOWHERE
         self._mail_since: float | None = None
 
     # What picows calls.
@@ -138,6 +161,8 @@ class Connection(WSListener):
         self.closing = True
         self._leave_all()
         self._transport = None
+        self._raw_write = _drop
+        self._outbox.clear()
         self._reception.gone(self)
 
     def pause_writing(self) -> None:
@@ -157,8 +182,17 @@ class Connection(WSListener):
 
     def write(self, frames: bytes) -> None:
         """Send WebSocket frames, as they are."""
-        if not self.closing:
+        if self._outbox:
+            self._outbox.append(frames)
+        elif not self.closing:
             self._raw_write(frames)
+
+    def write_soon(self, frames: bytes) -> None:
+        """Send WebSocket frames at the end of this tick: all that is for one client then is one write."""
+        if not self.closing:
+            if not self._outbox:
+                self._reception.flush_soon(self)
+            self._outbox.append(frames)
 
     def placed(self, stream: str, head: Cursor) -> None:
         """A stream is followed from here on."""
@@ -176,6 +210,12 @@ class Connection(WSListener):
         self.close(protocol.TAKEN_OVER, "a newer session of this user has taken over")
 
     # What the reception calls.
+
+    def flush(self) -> None:
+        """Send what gathered in this tick."""
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            self._raw_write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
 
     def look(self, now: float) -> None:
         """Ping, or close where something takes too long; to be called every second or so."""
@@ -203,7 +243,8 @@ class Connection(WSListener):
         if self.closing or self._transport is None:
             return
         log.debug("client %s is closed: %d %s", self.session.user or "?", code, reason)
-        self.write(close_frame(code, reason))
+        self.write_soon(close_frame(code, reason))
+        self.flush()
         self.closing = True
         self._leave_all()
         self._reception.leaving(self)
@@ -242,7 +283,7 @@ class Connection(WSListener):
         return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
 
     def _say(self, message: object) -> None:
-        self.write(text_frame(encode(message)))
+        self.write_soon(text_frame(encode(message)))
         if self.paused and self.waiting > MOST_WAITING:
             self.close(protocol.TOO_SLOW, "too slow: answers aren't read")
 
@@ -324,3 +365,7 @@ class Connection(WSListener):
         done = ack.e == sent.epoch and ack.n >= sent.seq
         self._mail_since = None if done else time.monotonic()
         self._reception.hub.ack(MAILBOX + self.session.user, Cursor(ack.e, ack.n))
+
+
+def _drop(frames: bytes) -> None:
+    """Write to a client that isn't there."""

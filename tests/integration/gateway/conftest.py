@@ -128,7 +128,7 @@ def linked(one: Gateway, other: Gateway) -> bool:
 
 
 @pytest.fixture(scope="session")
-def etcd_binary() -> EtcdBinary:
+def clusterd_etcd_binary() -> EtcdBinary:
     """The newest etcd: what a gateway asks of etcd is asked of every version elsewhere."""
     return newest_etcd()
 
