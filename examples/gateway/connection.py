@@ -60,6 +60,7 @@ _CLOSE_SECONDS: Final = 2.0
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 _CONTROL: Final = frozenset({WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG})
 _NOBODY: Final = Session("", "", 0)
+_NOWHERE: Final = Cursor()
 
 
 class Host(Protocol):
@@ -83,6 +84,9 @@ class Host(Protocol):
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do something after a while."""
 
+    def flush_soon(self, connection: Connection) -> None:
+        """Call its `flush` at the end of this tick."""
+
 
 class Connection(WSListener):
     """A client, from its first byte to its last. Times are monotonic.
@@ -90,6 +94,24 @@ class Connection(WSListener):
     `proxied` if it came through a proxy, which it goes back to rather than to a node; `paused` while more than
     `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
     """
+
+    __slots__ = (
+        "_assembly",
+        "_mail_sent",
+        "_mail_since",
+        "_outbox",
+        "_raw_write",
+        "_reception",
+        "_slow_since",
+        "_streams",
+        "_transport",
+        "_unanswered",
+        "closing",
+        "heard",
+        "paused",
+        "proxied",
+        "session",
+    )
 
     def __init__(self, reception: Host, *, proxied: bool = False) -> None:
         self.session = _NOBODY
@@ -101,9 +123,11 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self._streams: dict[str, None] = {}
         self._assembly = Assembly()
+        self._outbox: list[bytes] = []
+        self._raw_write: Callable[[bytes], None] = _drop
         self._unanswered = 0
         self._slow_since: float | None = None
-        self._mail_sent = Cursor()
+        self._mail_sent = _NOWHERE
         self._mail_since: float | None = None
 
     # What picows calls.
@@ -134,6 +158,8 @@ class Connection(WSListener):
         self.closing = True
         self._leave_all()
         self._transport = None
+        self._raw_write = _drop
+        self._outbox.clear()
         self._reception.gone(self)
 
     def pause_writing(self) -> None:
@@ -153,8 +179,17 @@ class Connection(WSListener):
 
     def write(self, frames: bytes) -> None:
         """Send WebSocket frames, as they are."""
-        if not self.closing:
+        if self._outbox:
+            self._outbox.append(frames)
+        elif not self.closing:
             self._raw_write(frames)
+
+    def write_soon(self, frames: bytes) -> None:
+        """Send WebSocket frames at the end of this tick: all that is for one client then is one write."""
+        if not self.closing:
+            if not self._outbox:
+                self._reception.flush_soon(self)
+            self._outbox.append(frames)
 
     def placed(self, stream: str, head: Cursor) -> None:
         """A stream is followed from here on."""
@@ -172,6 +207,14 @@ class Connection(WSListener):
         self.close(protocol.TAKEN_OVER, "a newer session of this user has taken over")
 
     # What the reception calls.
+
+    def flush(self) -> None:
+        """Send what gathered in this tick."""
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            if self._transport is None or self._transport.is_close_frame_sent:
+                return  # picows has said goodbye: nothing comes after that
+            self._raw_write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
 
     def look(self, now: float) -> None:
         """Ping, or close where something takes too long; to be called every second or so."""
@@ -199,7 +242,8 @@ class Connection(WSListener):
         if self.closing or self._transport is None:
             return
         log.debug("client %s is closed: %d %s", self.session.user or "?", code, reason)
-        self.write(close_frame(code, reason))
+        self.write_soon(close_frame(code, reason))
+        self.flush()
         self.closing = True
         self._leave_all()
         self._reception.leaving(self)
@@ -246,7 +290,7 @@ class Connection(WSListener):
         self._answer(text_frame(encode(message)))
 
     def _answer(self, frame: bytes) -> None:
-        self.write(frame)
+        self.write_soon(frame)
         if self.paused and self.waiting > MOST_WAITING:
             self.close(protocol.TOO_SLOW, "too slow: answers aren't read")
 
@@ -328,3 +372,7 @@ class Connection(WSListener):
         done = ack.e == sent.epoch and ack.n >= sent.seq
         self._mail_since = None if done else time.monotonic()
         self._reception.hub.ack(MAILBOX + self.session.user, Cursor(ack.e, ack.n))
+
+
+def _drop(frames: bytes) -> None:
+    """Write to a client that isn't there."""

@@ -18,6 +18,8 @@ class Assembly:
     What it holds is bounded by the bytes of a message, however many fragments they come in.
     """
 
+    __slots__ = ("_text", "begun")
+
     def __init__(self) -> None:
         self.begun = False
         self._text = bytearray()

@@ -207,21 +207,21 @@ class Keeper:
             follows, self._follows = self._follows, []
             acks, self._acks = self._acks, {}
             advanced, self._advanced = self._advanced, set()
-            await self._acknowledge(acks)
-            await self._store(parcels)
-            for line, message in follows:
-                await self._let_follow(line, message)
-            for stream in advanced:
-                await self._tell_head(stream)
+            if parcels or acks:
+                await self._store(parcels, acks)
+            if follows:
+                await self._let_follow(follows)
+            if advanced:
+                await self._tell_heads(advanced)
 
-    async def _store(self, parcels: list[tuple[Line, Parcel]]) -> None:
-        if not parcels:
-            return
+    async def _store(self, parcels: list[tuple[Line, Parcel]], acks: dict[str, Cursor]) -> None:
         entries = [LogEntry(p.stream, p.id, p.sender, p.at, p.body) for _, p in parcels]
         try:
-            outcomes = await self._log.append(entries)
+            outcomes = await self._log.append(entries, acks)
         except LogUnavailable as error:
-            log.warning("%s", error)
+            log.warning(
+                "%s", error
+            )  # of what is acked the next ack, or the place where the client resumes, says the same
             _answer(parcels, lambda tokens: Refused(tokens, "the message log is away", retry=True))
             return
         self._tell(parcels, entries, outcomes)
@@ -244,37 +244,31 @@ class Keeper:
         for line, stored in numbers.items():
             line.send(Stored(stored))
 
-    async def _let_follow(self, line: Line, message: Follow) -> None:
-        """Register a follower at a place that nothing comes between: appends happen before or after this."""
+    async def _let_follow(self, follows: list[tuple[Line, Follow]]) -> None:
+        """Register followers at a place that nothing comes between: appends happen before or after this."""
         try:
-            head = await self._log.head(message.stream)
+            heads = await self._log.heads([message.stream for _, message in follows])
         except LogUnavailable as error:
             log.warning("%s", error)
-            line.send(Moved(message.stream))
+            for line, message in follows:
+                line.send(Moved(message.stream))
             return
-        self._attendances.follow(line, message.stream, message.sessions)
-        line.send(Following(message.stream, head))
+        for (line, message), head in zip(follows, heads, strict=True):
+            self._attendances.follow(line, message.stream, message.sessions)
+            line.send(Following(message.stream, head))
 
-    async def _tell_head(self, stream: str) -> None:
-        followers = self._attendances.followers(stream)
-        if not followers:
-            return
+    async def _tell_heads(self, advanced: set[str]) -> None:
+        streams = [stream for stream in advanced if self._attendances.followers(stream)]
         try:
-            told = Advance(stream, await self._log.head(stream))
+            heads = await self._log.heads(streams)
         except LogUnavailable as error:
             log.warning("%s", error)
-            self._advanced.add(stream)
+            self._advanced.update(streams)
             await asyncio.sleep(_LOG_PAUSE)
             return
-        for line in followers:
-            line.send(told)
-
-    async def _acknowledge(self, acks: dict[str, Cursor]) -> None:
-        if acks:
-            try:
-                await self._log.ack(acks)
-            except LogUnavailable as error:
-                log.warning("%s", error)  # the next ack, or the place where the client resumes, says the same
+        for stream, head in zip(streams, heads, strict=True):
+            for line in self._attendances.followers(stream):
+                line.send(Advance(stream, head))
 
     async def _read_for_ever(self) -> None:
         while True:

@@ -22,6 +22,7 @@ from examples.gateway.handshake import refusal
 from examples.gateway.hub import Hub
 from examples.gateway.peering import Session
 from examples.gateway.protocol import MAX_FRAME, Hello, Welcome
+from examples.gateway.ticks import Tick
 
 BACKLOG: Final = 4096
 _READ_BUFFER: Final = 2048
@@ -64,6 +65,8 @@ class Reception:
         self._user_secret = user_secret
         self._stats = stats
         self._timers: set[asyncio.TimerHandle] = set()
+        self._unflushed: list[Connection] = []
+        self._flush_tick = Tick(self._flush)
         self._page = {
             b"/" + name.encode().replace(b"index.html", b""): _resource(name, kind) for name, kind in _PAGE.items()
         }
@@ -92,6 +95,7 @@ class Reception:
                 connection.hang_up()
             for timer in self._timers:
                 timer.cancel()
+            self._flush_tick.cancel()
             await server.wait_closed()
 
     def arrived(self, connection: Connection) -> None:
@@ -128,6 +132,16 @@ class Reception:
 
         timer = asyncio.get_running_loop().call_later(seconds, run)
         self._timers.add(timer)
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Call its `flush` at the end of this tick."""
+        self._unflushed.append(connection)
+        self._flush_tick.ask()
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
 
     def _answer(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
         path = request.path.partition(b"?")[0]

@@ -29,6 +29,9 @@ class Listener:
             self.got.append(frames[2 : 2 + size].decode())
             frames = frames[2 + size :]
 
+    def write_soon(self, frames: bytes) -> None:
+        self.write(frames)
+
     def placed(self, stream: str, head: Cursor) -> None: ...
 
     def given(self, stream: str, upto: Cursor) -> None: ...
