@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from clusterd import UsageError
 from clusterd.etcd.embedded import EmbeddedEtcd
 from clusterd.testing import AgentProcess
 
@@ -34,7 +36,11 @@ Ctrl-C ends it.
 
 
 async def run_fleet(nodes: int, port: int, log: str) -> None:
-    """Start an etcd, gateways and a router, say where they are, and stop them when asked to."""
+    """Start an etcd, gateways and a router, say where they are, and stop them when asked to.
+
+    Raises `UsageError` for a port that is taken.
+    """
+    _check_free(port)
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clusterd-gateway-")))
         (directory / "secret").write_text(secrets.token_hex(32))
@@ -59,6 +65,16 @@ async def run_fleet(nodes: int, port: int, log: str) -> None:
         for process in (router, *fleet):
             if process.running:
                 await process.terminate(_STOP_SECONDS)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise UsageError(f"can't have port {port}: {why}; give another one, or 0 for a free one") from error
 
 
 def _clusterctl() -> str:
