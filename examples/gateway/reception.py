@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
+import logging
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
@@ -25,6 +28,10 @@ from examples.gateway.ticks import Tick
 
 BACKLOG: Final = 4096
 _READ_BUFFER: Final = 2048
+_SEND_BUFFER: Final = 32 * 1024
+"""The kernel would hide a client that doesn't read behind megabytes."""
+_LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.gateway.clients"))
+"""Of a plain logger picows makes a child for each connection."""
 _HTML: Final = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"}
 _SCRIPT: Final = {"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"}
 _JSON: Final = {"Content-Type": "application/json"}
@@ -52,6 +59,8 @@ class Reception:
         self._remember = remember
         self._user_secret = user_secret
         self._stats = stats
+        self._run = secrets.token_hex(6)
+        self._numbers = itertools.count(1 << 16)
         self._timers: set[asyncio.TimerHandle] = set()
         self._unflushed: list[Connection] = []
         self._flush_tick = Tick(self._flush)
@@ -70,8 +79,10 @@ class Reception:
             backlog=BACKLOG,
             max_frame_size=MAX_FRAME,
             read_buffer_init_size=_READ_BUFFER,
-            logger_name="gateway.clients",
+            logger_name=_LOGGER,
         )
+        for sock in server.sockets:  # what is accepted inherits it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.port = server.sockets[0].getsockname()[1]
         try:
             async with beside(self._look_for_ever(), name=f"gateway clients of {self._node}"):
@@ -96,7 +107,7 @@ class Reception:
             return None
         if older := self.sessions.get(hello.user):
             older.evict()
-        session = Session(secrets.token_hex(8), hello.user, time.time_ns() // 1_000_000)
+        session = Session(f"{self._run}{next(self._numbers):x}", hello.user, time.time_ns() // 1_000_000)
         connection.session = session
         self.sessions[hello.user] = connection
         return Welcome(self._node, hello.user, session.id, self._remember)
