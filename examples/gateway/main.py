@@ -128,7 +128,7 @@ def _tune() -> None:
     """Set up the interpreter for many connections, and for a log with a thread of its own."""
     # What was loaded stays; of connections nearly nothing is garbage in cycles, and looking for it takes long.
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(100_000, 20, 50)
     # A loop that writes to thousands would let the log's thread wait for 5 ms each time it comes back from SQLite.
     sys.setswitchinterval(0.001)
 
