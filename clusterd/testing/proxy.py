@@ -30,8 +30,7 @@ class TcpProxy:
         self._scheme = url.scheme
         self._target = (url.hostname or "127.0.0.1", url.port or 0)
         self._connections: dict[asyncio.Task[None], _Connection] = {}
-        self._server: asyncio.Server | None = None
-        self._ended = False
+        self._listener: socket.socket | None = None
         self._flows = asyncio.Event()
         self._flows.set()
         self._seconds = 0.0
@@ -71,21 +70,22 @@ class TcpProxy:
 
     async def refuse(self) -> None:
         """Refuse new connections; those that are there go on."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
     async def heal(self) -> None:
         """Be a network that works again."""
         self._seconds = 0.0
         self._flows.set()
-        await self._listen()
+        self._listen()
 
     async def __aenter__(self) -> Self:
         for left in reversed(range(_PORT_TRIES)):
             self.port = free_ports(1)[0]
             try:
-                await self._listen()
+                self._listen()
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or not left:
                     raise
@@ -94,26 +94,25 @@ class TcpProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._ended = True
         await self.refuse()
         tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+    def _listen(self) -> None:
+        # Not asyncio's server: one that is closed as a connection comes leaves that open, and to nobody.
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self._listener.setblocking(False)
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Own the connection from this moment on: one that comes as the proxy goes must not outlive it."""
-        if self._ended:
-            writer.transport.abort()
-            return
-        connection = _Connection(self, reader, writer)
-        task = asyncio.create_task(self._serve(connection), name="proxy connection")
-        self._connections[task] = connection
-        task.add_done_callback(lambda task: self._connections.pop(task).close())
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            connection = _Connection(self, listener.accept()[0])
+            task = asyncio.create_task(self._serve(connection), name="proxy connection")
+            self._connections[task] = connection
+            task.add_done_callback(lambda task: self._connections.pop(task).close())
 
     async def _serve(self, connection: _Connection) -> None:
         try:
@@ -130,24 +129,25 @@ class TcpProxy:
 class _Connection:
     """One client's connection, and ours to the target on its behalf."""
 
-    def __init__(self, proxy: TcpProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: TcpProxy, accepted: socket.socket) -> None:
         self._proxy = proxy
-        self._reader = reader
-        self._client = writer
+        self._accepted = accepted
+        self._client: asyncio.StreamWriter | None = None
         self._target: asyncio.StreamWriter | None = None
         self._severed = False
 
     async def run(self, host: str, port: int) -> None:
         """Forward until either side ends; once severed, until the client does. Raises `OSError` if a side is reset."""
+        from_client, self._client = await asyncio.open_connection(sock=self._accepted)
         await self._proxy.carry()
-        reader, self._target = await asyncio.open_connection(host, port)
+        from_target, self._target = await asyncio.open_connection(host, port)
         try:
-            await self._forward(reader, self._target)
+            await self._forward((from_client, self._target), (from_target, self._client))
         except OSError:
             if not self._severed:
                 raise
         if self._severed:
-            while await self._reader.read(_CHUNK):
+            while await from_client.read(_CHUNK):
                 pass
 
     def sever(self) -> None:
@@ -163,14 +163,16 @@ class _Connection:
 
     def close(self) -> None:
         """Close both sides."""
+        if self._client is None:
+            self._accepted.close()
         for writer in filter(None, (self._client, self._target)):
             writer.close()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, *directions: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
         with contextlib.suppress(_Ended):
             async with plain_errors(), asyncio.TaskGroup() as group:
-                group.create_task(self._pump(self._reader, writer), name="proxy to target")
-                group.create_task(self._pump(reader, self._client), name="proxy to client")
+                for number, (reader, writer) in enumerate(directions):
+                    group.create_task(self._pump(reader, writer), name=f"proxy pump {number}")
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):

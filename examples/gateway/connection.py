@@ -50,7 +50,6 @@ MOST_WAITING: Final = 4 * 1024 * 1024
 """Bytes beyond which it is closed: answers to what it asks come on top of what streams send."""
 MOST_UNANSWERED: Final = 256
 """Messages of one client that may be on their way to their keepers: then nothing more is read from it."""
-_SEND_BUFFER: Final = 32 * 1024
 _HELLO_SECONDS: Final = 10.0
 _PING_AFTER: Final = 20.0
 _SILENCE: Final = 50.0
@@ -138,8 +137,6 @@ class Connection(WSListener):
         stream = transport.underlying_transport
         self._raw_write = stream.write
         stream.set_write_buffer_limits(high=HIGH_WATER)
-        # The kernel would hide a client that doesn't read behind megabytes.
-        stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._reception.arrived(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -174,7 +174,8 @@ class Hub:
 
     def _ask(self) -> None:
         """Tell keepers what gathered in this tick."""
-        self._follow_unfollowed()
+        if self._unfollowed:
+            self._follow_unfollowed()
         self._tell_attendance()
         acks, self._acks = self._acks, {}
         for line, cursors in acks.items():

@@ -49,6 +49,7 @@ def main() -> None:
 @click.option("--prefix", default="/", show_default=True, help="What all keys in etcd start with.")
 @click.option("--ttl", default=10, show_default=True, help="Seconds after which a silent node is counted out.")
 @click.option("--zone", default="")
+@click.option("--weight", default=100, show_default=True, help="Its share of the streams; 0: it keeps none.")
 @click.option("--coalesce", default=0.0, help="Seconds for which frames are gathered; 0: those of one loop turn.")
 @click.option("--within", default=2.0, show_default=True, help="Seconds over which drained clients come back.")
 @click.option("--drain-timeout", default=20.0, show_default=True)
@@ -72,6 +73,7 @@ def node(
     prefix: str,
     ttl: int,
     zone: str,
+    weight: int,
     coalesce: float,
     within: float,
     drain_timeout: float,
@@ -94,6 +96,7 @@ def node(
             prefix=prefix,
             ttl=ttl,
             zone=zone,
+            weight=weight,
             coalesce=coalesce,
             within=within,
             user_secret=read_secret(user_secret_file) if user_secret_file else b"",
@@ -151,7 +154,7 @@ def _tune() -> None:
     """Set up the interpreter for many connections, and for a log with a thread of its own."""
     # What was loaded stays; of connections nearly nothing is garbage in cycles, and looking for it takes long.
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(100_000, 20, 50)
     # A loop that writes to thousands would let the log's thread wait for 5 ms each time it comes back from SQLite.
     sys.setswitchinterval(0.001)
 

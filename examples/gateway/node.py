@@ -50,6 +50,7 @@ class Settings:
     prefix: str = "/"
     ttl: int = 10
     zone: str = ""
+    weight: int = 100
     coalesce: float = 0.0
     within: float = 2.0
     user_secret: bytes = b""
@@ -169,6 +170,7 @@ class Gateway:
             prefix=settings.prefix,
             ttl=settings.ttl,
             zone=settings.zone,
+            weight=settings.weight,
             endpoints={CLIENTS: f"ws://{address}/ws", LINK: f"{scheme}://{link}/link"},
         )
         agent.sessions.count_with(lambda: len(self.reception.connections))

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
+import logging
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
@@ -39,6 +42,10 @@ _GUARDS: Final = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
+_SEND_BUFFER: Final = 32 * 1024
+"""The kernel would hide a client that doesn't read behind megabytes."""
+_LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.gateway.clients"))
+"""Of a plain logger picows makes a child for each connection."""
 _JSON: Final = {"Content-Type": "application/json"}
 
 Stats = Callable[[], dict[str, object]]
@@ -64,6 +71,8 @@ class Reception:
         self._remember = remember
         self._user_secret = user_secret
         self._stats = stats
+        self._run = secrets.token_hex(6)
+        self._numbers = itertools.count(1 << 16)
         self._timers: set[asyncio.TimerHandle] = set()
         self._unflushed: list[Connection] = []
         self._flush_tick = Tick(self._flush)
@@ -82,8 +91,10 @@ class Reception:
             max_frame_size=MAX_FRAME,
             enable_auto_pong=False,  # a client that doesn't read would have pongs pile up
             read_buffer_init_size=_READ_BUFFER,
-            logger_name="gateway.clients",
+            logger_name=_LOGGER,
         )
+        for sock in server.sockets:  # what is accepted inherits it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.port = server.sockets[0].getsockname()[1]
         try:
             async with beside(self._look_for_ever(), name=f"gateway clients of {self._node}"):
@@ -108,7 +119,7 @@ class Reception:
             return None
         if older := self.sessions.get(hello.user):
             older.evict()
-        session = Session(secrets.token_hex(8), hello.user, time.time_ns() // 1_000_000)
+        session = Session(f"{self._run}{next(self._numbers):x}", hello.user, time.time_ns() // 1_000_000)
         connection.session = session
         self.sessions[hello.user] = connection
         return Welcome(self._node, hello.user, session.id, self._remember)

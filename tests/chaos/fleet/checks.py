@@ -108,14 +108,24 @@ def flashes(epoch: Epoch) -> Iterator[str]:
 
 
 def serving(epoch: Epoch) -> Iterator[str]:
-    """Yield the topologies in which a node owned slots that was out of them by its intent."""
+    """Yield the topologies in which a node owned slots that was out of them by its intent.
+
+    Who was cut off while that node went out of service and left, and finds the history of it compacted, can't know: it
+    keeps the node `unconfirmed` for a TTL as it last saw it.
+    """
     spans = _out_of_service(epoch)
+    knows: set[tuple[str, str, int]] = set()
     for record in epoch.records:
         if record.kind != "topology":
             continue
-        revision = record.facts["revision"]
-        for node in record.facts["active"]:
-            if any(since <= revision < until for since, until in spans.get(node, ())):
+        revision, active = record.facts["revision"], set(record.facts["active"])
+        for node, node_spans in spans.items():
+            since = next((since for since, until in node_spans if since <= revision < until), None)
+            if since is None:
+                continue
+            if node not in active:
+                knows.add((record.who, node, since))
+            elif node not in record.facts["unconfirmed"] or (record.who, node, since) in knows:
                 yield f"{record.who} has {node} in the slots at revision {revision}, after its intent took effect"
 
 
@@ -134,11 +144,11 @@ def elections(epoch: Epoch, killed: dict[str, list[float]]) -> dict[str, History
                 begun[record.who] = record
             case "end" if begin := begun.pop(record.who, None):
                 _close(found, begin, min(record.facts["end"], epoch.end), record.facts["reason"])
-            case "write" if record.at < epoch.end - _TAIL_SECONDS:
+            case "write" if record.at < epoch.end - _TAIL_SECONDS and _of_this(epoch, record, start):
                 found[name].writes.append(Write(record.facts["text"], record.facts["fence"], record.facts["outcome"]))
             case "epoch":
                 start = record.facts["revision"]
-            case "landed" if epoch.settled == 0.0 or record.facts["fence"] > start:  # a term of a lost history is over
+            case "landed" if _of_this(epoch, record, start):
                 facts = record.facts
                 found[name].landed.append(Landed(facts["text"], facts["fence"], facts["revision"]))
             case "candidate":
@@ -146,6 +156,11 @@ def elections(epoch: Epoch, killed: dict[str, list[float]]) -> dict[str, History
     for begin in begun.values():
         _close(found, begin, _killed_after(begin, killed, epoch.end))
     return found
+
+
+def _of_this(epoch: Epoch, record: Record, start: int) -> bool:
+    """Whether a write was of a term that began in this epoch: a restored key lets one of a lost history go on."""
+    return epoch.settled == 0.0 or bool(record.facts["fence"] > start)
 
 
 def killings(history: Iterable[Record]) -> dict[str, list[float]]:

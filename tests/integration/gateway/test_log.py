@@ -94,6 +94,26 @@ async def test_a_full_mailbox_takes_no_more_until_it_is_read(messages: MessageLo
     assert (await messages.append([entry("10")]))[0].seq == 11
 
 
+async def test_what_is_acked_with_a_batch_makes_room_for_it(messages: MessageLog) -> None:
+    await messages.append([entry(str(number)) for number in range(10)])
+    acks = {ANN: await head_of(messages)}
+    assert (await messages.append([entry("10")], acks))[0].seq == 11
+    assert await ids_of(messages, ANN) == ["10"]
+
+
+async def test_a_known_id_among_many_keeps_its_place_and_the_others_theirs(messages: MessageLog) -> None:
+    await messages.append([entry("7", LOBBY)])
+    outcomes = await messages.append([entry(str(number), LOBBY) for number in range(60)])
+    assert [each.seq for each in outcomes] == [*range(2, 9), 1, *range(9, 61)]
+    assert [bool(each.fresh) for each in outcomes].count(False) == 1
+    assert await ids_of(messages, LOBBY) == ["7", *(str(number) for number in range(60) if number != 7)]
+
+
+async def test_the_heads_of_many_streams_come_in_their_order(messages: MessageLog) -> None:
+    await messages.append([entry(str(number)) for number in range(3)])
+    assert [head.seq for head in await messages.heads([LOBBY, ANN, LOBBY])] == [0, 3, 0]
+
+
 async def test_a_room_keeps_its_newest(messages: MessageLog) -> None:
     for start in range(0, 1_000, 50):
         await messages.append([entry(str(start + number), LOBBY) for number in range(50)])
@@ -130,6 +150,29 @@ async def test_a_handed_over_stream_goes_on_elsewhere(tmp_path: Path) -> None:
     assert not (await new.append([entry("a")]))[0].fresh
     await old.close()
     await new.close()
+
+
+async def test_a_stream_that_comes_back_begins_anew(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db", fsync="never")
+    await log.append([entry("a"), entry("b")])
+    await log.append([], {ANN: await head_of(log)})
+    while await log.streams():
+        await log.forget(ANN, await log.export(ANN))
+    await log.append([entry("a")])
+    await log.append([entry("b")])
+    assert await ids_of(log, ANN) == ["a", "b"]
+    assert (await head_of(log)).seq == 2
+    await log.close()
+
+
+async def test_two_processes_that_write_to_one_file_give_each_number_once(tmp_path: Path) -> None:
+    one, other = SqliteLog(tmp_path / "log.db", fsync="never"), SqliteLog(tmp_path / "log.db", fsync="never")
+    numbers = [(await log.append([entry(f"{log is one}-{turn}")]))[0].seq for turn in range(3) for log in (one, other)]
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    await other.append([], {ANN: await head_of(other)})
+    assert await ids_of(one, ANN) == []
+    await one.close()
+    await other.close()
 
 
 async def test_a_long_stream_is_handed_over_in_parts_and_in_order(tmp_path: Path) -> None:

@@ -148,6 +148,13 @@ def test_a_drained_node_in_the_slots_is_found_also_where_it_is_kept_unconfirmed(
     assert "gw-2 has gw-1 in the slots at revision 14, after its intent took effect" in found(history)
 
 
+def test_who_never_heard_that_a_node_went_out_of_service_may_keep_it_as_it_was() -> None:
+    before, intent_, cordoned, _, gone, *_ = drained_and_taken_back()[1:]
+    kept = topology(3.6, "gw-2", 13, unconfirmed=["gw-1"])
+    assert found([before, intent_, cordoned, gone, kept]) == ""
+    assert "in the slots at revision 13" in found([before, intent_, cordoned, gone, topology(3.6, "gw-2", 13)])
+
+
 def test_a_node_may_own_slots_until_it_obeys() -> None:
     history = drained_and_taken_back()
     history.insert(3, topology(2.05, "gw-2", 5))
@@ -200,3 +207,12 @@ def test_a_term_that_a_rebuilt_etcd_cut_short_ends_there() -> None:
     before, after = epochs(history)
     assert [(one.begin, one.end) for one in elections(before, killings(history))["e"].terms] == [(1.0, 10.0)]
     assert [(one.begin, one.end) for one in elections(after, killings(history))["e"].terms] == [(13.0, 14.0)]
+
+
+def test_a_term_that_a_restored_snapshot_lets_go_on_is_of_the_history_before() -> None:
+    facts = {"election": "e", "fence": 10, "text": "10 gw-1 9", "outcome": "landed"}
+    rebuilt = [Record(10.0, "rebuilding"), Record(11.0, "epoch", "etcd", {"revision": 20}), Record(12.0, "rebuilt")]
+    written = Record(13.0, "write", "gw-1", facts)
+    assert found([*two_terms(), *rebuilt, written, landed(12.9, 10, 21, "10 gw-1 9")]) == ""
+    unsaid = Record(13.5, "write", "gw-1", {**facts, "fence": 22, "text": "22 gw-1 1"})
+    assert "was confirmed, and is not there" in found([*two_terms(), *rebuilt, written, unsaid])

@@ -169,6 +169,30 @@ def test_a_large_room_is_written_to_in_parts_and_in_order() -> None:
     assert late.got == []
 
 
+def test_who_is_parked_while_it_is_written_to_gets_all_in_order() -> None:
+    world = World()
+    people = [Listener(str(number)) for number in range(3)]
+    write = people[1].write
+
+    def overflow(frames: bytes) -> None:
+        write(frames)
+        people[1].paused = True
+        world.feed.park(people[1])
+
+    people[1].write = overflow  # type: ignore[method-assign]
+    for person in people:
+        world.feed.attach(person, None)
+    world.append()
+    world.feed.flush()
+    world.append()
+    world.feed.flush()
+    assert [len(person.got) for person in people] == [2, 1, 2]
+    people[1].write, people[1].paused = write, False  # type: ignore[method-assign]
+    world.feed.unpark(people[1])
+    world.settle()
+    assert all(person.got == world.log for person in people)
+
+
 def test_who_leaves_in_the_middle_gets_nothing_more() -> None:
     world, ann = World(), Listener()
     world.feed.attach(ann, Cursor("e1", 0))
