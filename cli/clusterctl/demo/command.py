@@ -50,7 +50,7 @@ async def _play(narrator: Narrator) -> list[Observation]:
             observations = await _play_scenes(stage, narrator)
     narrator.tell(f"\nplayed in {time.monotonic() - started:.1f} s, {len(stage.changes)} changes of the topology seen")
     if stage.traffic:
-        narrator.tell(f"messages: {stage.traffic.figures}")
+        narrator.last_words = f"messages: {stage.traffic.figures}"
     return observations
 
 

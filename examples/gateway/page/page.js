@@ -42,16 +42,12 @@ function add(stream, line, { counts = true } = {}) {
   const into = conversation(stream);
   into.lines.push(line);
   if (into.lines.length > MOST_LINES) into.lines.shift().remove();
-  if (stream === shown && !document.hidden) {
+  if (stream === shown) {
     const log = find("log"), atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
     log.append(line);
-    if (atEnd) log.scrollTop = log.scrollHeight;
-  } else if (stream === shown) {
-    find("log").append(line);
-    into.unread += counts;
-  } else {
-    into.unread += counts;
+    if (atEnd) log.scrollTop = log.scrollHeight; // who reads further up is left there
   }
+  if (counts && (stream !== shown || document.hidden)) into.unread++;
   draw();
   return line;
 }
