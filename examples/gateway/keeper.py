@@ -73,6 +73,8 @@ class Keeper:
         self._work = Signal()
         self._reads: asyncio.Queue[tuple[Line, Read]] = asyncio.Queue()
         self._held: list[tuple[float, Line, Publish | Follow]] = []
+        self.on_behind: Callable[[int], None] = lambda _: None
+        """Called with the revision by which something was routed that is held."""
         fleet.on_change.append(self._changed)
         gate.on_open = self.look_again
 
@@ -154,7 +156,7 @@ class Keeper:
         return action
 
     def _publish(self, line: Line, message: Publish) -> None:
-        routed_at = RoutedAt(message.revision, message.cluster_id)
+        routed_at = self._fleet.routed_at(message.revision, message.cluster_id)
         held: list[Parcel] = []
         for parcel in message.parcels:
             match self._judge(parcel.stream, routed_at):
@@ -179,7 +181,7 @@ class Keeper:
         self._courier.post(parcel.stream, parcel.id, parcel.sender, parcel.at, parcel.body, done)
 
     def _follow(self, line: Line, message: Follow) -> None:
-        match self._judge(message.stream, RoutedAt(message.revision, message.cluster_id)):
+        match self._judge(message.stream, self._fleet.routed_at(message.revision, message.cluster_id)):
             case Action.SERVE:
                 self._follows.append((line, message))
                 self._work.fire()
@@ -189,6 +191,7 @@ class Keeper:
                 line.send(Moved(message.stream))
 
     def _hold(self, line: Line, message: Publish | Follow) -> None:
+        self.on_behind(message.revision)
         self._held.append((time.monotonic() + _HOLD_SECONDS, line, message))
 
     def _turn_away(self, line: Line, message: Publish | Follow) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from clusterd import Agent, Change, Drain, Topology
+from clusterd import Agent, AgentStopped, Change, Drain, Topology, WaitTimeout
 from clusterd.aio import Deadline, plain_errors, run_together
 from examples.gateway.courier import Courier
 from examples.gateway.fleet import CLIENTS, LINK, Fleet
@@ -29,6 +29,7 @@ from examples.gateway.reception import Reception
 log = logging.getLogger(__name__)
 
 _HANDOVER_SECONDS = 10.0
+_CATCH_UP_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ class Gateway:
             stats=self.stats,
         )
         self.messages = messages
+        self._wanted = 0
+        self._behind = asyncio.Event()
+        self.keeper.on_behind = self._fall_behind
         self._chores: asyncio.Queue[tuple[Line, Handover | Expire]] = asyncio.Queue()
         self._agent: Agent | None = None
         self._life = contextlib.AsyncExitStack()
@@ -152,6 +156,7 @@ class Gateway:
                 "gateway keeper": self.keeper.run(),
                 "gateway removals": self.removals.run(),
                 "gateway chores": self._do_chores(),
+                "gateway revisions": self._catch_up_for_ever(),
                 "gateway clock": self._look_for_ever(),
                 "gateway janitor": agent.singleton("gateway-janitor", self.janitor.lead),
             }
@@ -230,6 +235,21 @@ class Gateway:
                 await self.janitor.expire(message)
             else:
                 await self.removals.take_over(line, message)
+
+    def _fall_behind(self, revision: int) -> None:
+        if revision > self.fleet.topology.revision:
+            self._wanted = revision
+            self._behind.set()
+
+    async def _catch_up_for_ever(self) -> None:
+        """Have etcd asked about revisions that others routed by: no change need ever come with them."""
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            revision = self._wanted
+            with contextlib.suppress(WaitTimeout, AgentStopped):
+                self.fleet.synced(revision, await self.agent.wait_for(revision, _CATCH_UP_SECONDS))
+                self.keeper.look_again()
 
     async def _look_for_ever(self) -> None:
         while True:

@@ -90,8 +90,8 @@ class Gateways:
         return [
             *(sys.executable, "-m", "examples.gateway", "node", "--port", str(self._ports[name])),
             *("--secret-file", str(self._directory / "secret"), "--log", str(self._directory / f"{name}.db")),
-            # A process that is killed loses nothing that the kernel has; a client comes back within half a second.
-            *("--fsync", "never", "--within", "0.5", "--drain-timeout", "5"),
+            # A process that is killed loses nothing that the kernel has; a client comes back at once.
+            *("--fsync", "never", "--within", "0.3", "--drain-timeout", "5"),
         ]
 
     def _log(self, name: str) -> Path:

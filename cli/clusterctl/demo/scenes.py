@@ -22,13 +22,13 @@ from clusterd.topology import Topology
 
 NODES = 5
 _START_SECONDS = 20.0
-_PAUSE_BETWEEN_STARTS = 0.3
+_PAUSE_BETWEEN_STARTS = 0.2
 # etcd looks for lapsed leases twice a second, and deletes their keys through raft.
 _LAPSE_MARGIN = 2.0
 _AT_ONCE = 1.5
 KILLED, STOPPED = 2, 4
 _DRAINED = 3
-_SETTLE = 0.5
+_SETTLE = 0.2
 
 
 @dataclass(frozen=True, slots=True)

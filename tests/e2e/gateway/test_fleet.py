@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from clusterd.errors import ClusterdError
-from clusterd.testing import AgentProcess
+from clusterd.testing import AgentProcess, eventually
 from examples.gateway.client import GatewayClient
 from tests.e2e.gateway.conftest import ROOT
 
@@ -44,4 +44,4 @@ async def test_a_port_that_is_taken_is_said_to_be(tmp_path: Path) -> None:
             assert fleet.stderr == [
                 f"gateway: can't have port {port}: address already in use; give another one, or 0 for a free one"
             ]
-            assert fleet.returncode == 2
+            await eventually(lambda: fleet.returncode == 2)

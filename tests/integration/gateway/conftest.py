@@ -54,12 +54,12 @@ class Yard:
 
     def __init__(self, etcd: EtcdServer, directory: Path, stack: AsyncExitStack) -> None:
         self.stack = stack
-        self._etcd = etcd
+        self.etcd = etcd
         self._directory = directory
 
     async def gateway(self, node: str = "gw-1", limits: Limits | None = None, **settings: Any) -> Gateway:
         """Start a gateway."""
-        given = Settings(node, self._etcd.endpoint, **{"secret": b"correct horse battery", "ttl": TTL, **settings})
+        given = Settings(node, self.etcd.endpoint, **{"secret": b"correct horse battery", "ttl": TTL, **settings})
         log = SqliteLog(self._directory / f"{node}.db", fsync="never", limits=limits)
         return await self.stack.enter_async_context(Gateway(given, log))
 

@@ -193,6 +193,18 @@ async def test_presence_is_told_across_nodes(yard: Yard) -> None:
     await eventually(bob_is_away)
 
 
+async def test_a_node_that_listed_the_fleet_later_than_it_changed_is_served_as_any_other(yard: Yard) -> None:
+    """Its topology has a revision that no change ever brings to the others."""
+    one, other = await yard.pair()
+    revision = await yard.etcd.admin.put("/elsewhere", "x")
+    assert revision > one.fleet.topology.revision
+    topology = other.fleet.topology
+    other.fleet.take(topology.evolve([], [], revision, cluster_id=topology.cluster_id))
+    for user in ("ann", "bob", "cid", "dot"):
+        client = await yard.client(other, user, user)
+        assert await client.send(f"user:{user}", 1) == 1
+
+
 async def test_a_room_can_be_read_from_its_beginning(yard: Yard) -> None:
     gateway = await yard.gateway()
     bob = await yard.client(gateway, "bob")
