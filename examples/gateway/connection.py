@@ -294,6 +294,8 @@ class Connection(WSListener):
     def _hear(self, message: FromClient) -> None:
         if isinstance(message, Send) and self.session.id:
             self._send(message)
+        elif isinstance(message, Ack) and self.session.id:
+            self._ack(message)
         elif isinstance(message, Hello):
             self._hello(message)
         elif not self.session.id:
@@ -303,8 +305,6 @@ class Connection(WSListener):
 
     def _do(self, message: FromClient) -> None:
         match message:
-            case Ack():
-                self._ack(message)
             case Join():
                 self._enter(check_name(message.room), message.after)
             case Leave():

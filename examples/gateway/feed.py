@@ -13,6 +13,8 @@ from examples.gateway.wire import text_frame
 
 CHUNK: Final = 500
 """Clients that are written to before the event loop gets its turn: some milliseconds' worth."""
+MOST_RECENT: Final = 128
+"""Frames that are kept for clients who catch up: what came while they read what they lack."""
 _BEGINNING: Final = Cursor()
 
 
@@ -61,6 +63,7 @@ class Feed:
         "_later",
         "_mailbox",
         "_pending",
+        "_recent",
         "behind",
         "came",
         "head",
@@ -84,6 +87,7 @@ class Feed:
         self.left: dict[str, Session] = {}
         self._mailbox = is_mailbox(stream)
         self._pending: list[bytes] = []
+        self._recent: list[bytes] = []
         self._jobs: list[Job] = []
         self._everyone: list[Client] | None = None
         self._later = later
@@ -139,7 +143,11 @@ class Feed:
             return
         if at.epoch == head.epoch and at.seq == head.seq + 1:
             self.head = at
-            self._tell(text_frame(message.text))
+            frame = text_frame(message.text)
+            if self.behind:
+                self._recent.append(frame)
+                del self._recent[:-MOST_RECENT]
+            self._tell(frame)
         else:
             self.advance(Advance(self.stream, at))
 
@@ -157,16 +165,19 @@ class Feed:
         group = self.behind.pop(page.asked, None)
         if group is None or self.head is None:
             return
-        self._write(group, b"".join(map(text_frame, page.texts)))
+        newer, upto = self._since(page.upto)
+        self._write(group, b"".join([*map(text_frame, page.texts), *newer]))
         for client in group:
-            client.given(self.stream, page.upto)
-        arrived = page.upto.epoch == self.head.epoch and page.upto.seq >= self.head.seq
+            client.given(self.stream, upto)
+        arrived = upto.epoch == self.head.epoch and upto.seq >= self.head.seq
         for client in group:
             if client.paused:
-                self.parked[client] = page.upto
+                self.parked[client] = upto
             else:
                 # A log that has less than its keeper said (it lost something) is taken as it is.
-                self._place(client, self.head if arrived or page.upto == page.asked else page.upto, quietly=True)
+                self._place(client, self.head if arrived or page.upto == page.asked else upto, quietly=True)
+        if not self.behind:
+            self._recent.clear()
 
     def announce(self, text: bytes) -> None:
         """Pass on what isn't part of the stream to those who are in step."""
@@ -205,6 +216,14 @@ class Feed:
         for client in self.in_step:
             client.given(self.stream, self.head)
             client.write_soon(frame)
+
+    def _since(self, place: Cursor) -> tuple[Sequence[bytes], Cursor]:
+        """Return what came after a place, and up to where: nothing, if not all of it is known here."""
+        assert self.head is not None  # noqa: S101 - callers know the head
+        missing = self.head.seq - place.seq
+        if place.epoch != self.head.epoch or not 0 < missing <= len(self._recent):
+            return (), place
+        return self._recent[-missing:], self.head
 
     def _gather(self) -> None:
         """Have what came in this tick written to those who are in step now, whatever becomes of them meanwhile."""
@@ -267,6 +286,7 @@ class Feed:
             self.behind.setdefault(self.head, []).extend(self.in_step)
             self.in_step = {}
             self._everyone = None
+        self._recent.clear()
         self.head = head
 
     def _read(self, place: Cursor) -> None:

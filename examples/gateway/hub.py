@@ -89,7 +89,7 @@ class Hub:
         An ack that is lost is made good by the next one, or by where the client resumes.
         """
         feed = self.feeds.get(stream)
-        line = feed.line if feed is not None else self._fleet.line_to_keeper(stream)
+        line = (feed and feed.line) or self._fleet.line_to_keeper(stream)
         if line is not None:
             self._acks.setdefault(line, {})[stream] = cursor
             self._ask_tick.ask()
@@ -128,8 +128,13 @@ class Hub:
 
     def hear(self, line: Line, message: Spoken) -> None:
         """Take what a keeper says on a line of ours."""
+        if type(message) is Push:  # most are
+            feed = self.feeds.get(message.stream)
+            if feed is not None and feed.line is line:
+                feed.push(message)
+            return
         match message:
-            case Push() | Page() | Following() | Advance() | Presences() | Moved() | Evict():
+            case Page() | Following() | Advance() | Presences() | Moved() | Evict():
                 feed = self.feeds.get(message.stream)
                 if feed is not None and feed.line is line:  # else it is what a keeper that was still says
                     self._hear_of(feed, message)
@@ -141,10 +146,8 @@ class Hub:
                 if question := self._questions.pop(message.token, None):
                     question[1](message.users, message.count)
 
-    def _hear_of(self, feed: Feed, message: Push | Page | Following | Advance | Presences | Moved | Evict) -> None:
+    def _hear_of(self, feed: Feed, message: Page | Following | Advance | Presences | Moved | Evict) -> None:
         match message:
-            case Push():
-                feed.push(message)
             case Page():
                 feed.page(message)
             case Following():

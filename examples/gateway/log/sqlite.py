@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -39,6 +39,7 @@ _PART_IDS: Final = 5_000
 _MOST_ROWS: Final = 64
 _MOST_STATES: Final = 100_000
 _MOST_TRIMMED: Final = 1_024
+_FIND_STREAMS: Final = "SELECT stream, epoch, last, acked FROM streams WHERE stream IN ({})"
 _ADD_IDS: Final = "INSERT OR IGNORE INTO ids VALUES {}"
 _ADD_MESSAGES: Final = "INSERT OR FAIL INTO messages VALUES {}"
 _SET_STREAMS: Final = """
@@ -103,7 +104,7 @@ class SqliteLog:
 
     async def heads(self, streams: Sequence[str]) -> list[Head]:
         """See `MessageLog`."""
-        return await self._in_transaction(lambda: [self._head(stream) for stream in streams])
+        return await self._in_transaction(lambda: self._heads(streams))
 
     async def read(self, stream: str, after: Cursor, upto: int) -> Slice:
         """See `MessageLog`."""
@@ -193,33 +194,41 @@ class SqliteLog:
 
     def _state(self, stream: str) -> _State:
         """Return the state of a stream; one that isn't there begins."""
-        state = self._find(stream)
-        if state is None:
-            state = self._states[stream] = _State(secrets.token_hex(4), 0, 0)
+        self._begin([stream])
+        return self._states[stream]
+
+    def _begin(self, streams: Iterable[str]) -> None:
+        """Have the states of streams in memory; those that aren't there begin."""
+        for stream in self._find(streams):
+            self._states[stream] = _State(secrets.token_hex(4), 0, 0)
             self._changed.add(stream)
-        return state
 
-    def _find(self, stream: str) -> _State | None:
-        state = self._states.get(stream)
-        if state is None:
-            row = self._db.execute("SELECT epoch, last, acked FROM streams WHERE stream = ?", (stream,)).fetchone()
-            if row is not None:
-                state = self._states[stream] = _State(*row)
-        return state
+    def _find(self, streams: Iterable[str]) -> Iterable[str]:
+        """Have the states of streams in memory; return those that aren't there."""
+        unknown = [stream for stream in dict.fromkeys(streams) if stream not in self._states]
+        for start in range(0, len(unknown), _MOST_ROWS):
+            some = unknown[start : start + _MOST_ROWS]
+            rows = 1 << (len(some) - 1).bit_length()  # see `_many`
+            some += some[:1] * (rows - len(some))
+            for stream, *state in self._db.execute(_statement(_FIND_STREAMS, 1, rows), some):
+                self._states[stream] = _State(*state)
+        return [stream for stream in unknown if stream not in self._states]
 
-    def _head(self, stream: str) -> Head:
-        state = self._state(stream)
-        return Head(state.epoch, state.last)
+    def _heads(self, streams: Sequence[str]) -> list[Head]:
+        self._begin(streams)
+        return [Head(state.epoch, state.last) for state in map(self._states.__getitem__, streams)]
 
     def _ack_and_append(self, acks: Mapping[str, Cursor], entries: Sequence[LogEntry]) -> list[Outcome]:
+        self._find(acks)
         for stream, at in acks.items():
-            state = self._find(stream)
+            state = self._states.get(stream)
             if state is not None and state.epoch == at.epoch and state.acked < at.seq:
                 state.acked = self._trims[stream] = min(at.seq, state.last)
                 self._changed.add(stream)
         return self._append(entries)
 
     def _append(self, entries: Sequence[LogEntry]) -> list[Outcome]:
+        self._begin(entry.stream for entry in entries)
         outcomes = self._append_new(entries) or [self._store(entry) for entry in entries]
         for stream in {entry.stream for entry in entries}:
             self._changed.add(stream)
@@ -234,7 +243,7 @@ class SqliteLog:
         messages: list[object] = []
         lasts: dict[str, int] = {}
         for stream, id_, sender, at, body, _ in entries:
-            state = self._state(stream)
+            state = self._states[stream]
             last = lasts.get(stream, state.last)
             if self._is_full(stream, last, state.acked):
                 return None
