@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _HANDOVER_SECONDS = 10.0
 _CATCH_UP_SECONDS = 3.0
+_ASK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,8 @@ class Gateway:
                 await self.removals.take_over(line, message)
 
     def _fall_behind(self, revision: int) -> None:
-        if revision > self.fleet.topology.revision:
+        topology = self.fleet.topology
+        if self.fleet.routed_at(revision, topology.cluster_id).revision > topology.revision:
             self._wanted = revision
             self._behind.set()
 
@@ -248,8 +250,11 @@ class Gateway:
             self._behind.clear()
             revision = self._wanted
             with contextlib.suppress(WaitTimeout, AgentStopped):
-                self.fleet.synced(revision, await self.agent.wait_for(revision, _CATCH_UP_SECONDS))
-                self.keeper.look_again()
+                topology = await self.agent.wait_for(revision, _CATCH_UP_SECONDS)
+                self.fleet.synced(revision, topology)
+                if self.fleet.topology.revision >= topology.revision:  # else it is about to be taken, and that looks
+                    self.keeper.look_again()
+            await asyncio.sleep(_ASK_SECONDS)
 
     async def _look_for_ever(self) -> None:
         while True:

@@ -51,7 +51,7 @@ async def test_every_message_comes_once_whatever_befalls_the_nodes(
     clusterctl: Any, scratch: dict[str, str], tmp_path: Path
 ) -> None:
     result = await clusterctl("demo", env=scratch, seconds=150)
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err) == (0, ""), result.out + result.err
     counts = re.search(r"\nmessages: sent (\d+), delivered (\d+), lost 0, duplicated 0\n", result.out)
     assert counts
     sent, delivered = map(int, counts.groups())
