@@ -6,10 +6,12 @@ import asyncio
 import functools
 import os
 import shutil
+import socket
 import struct
 import tempfile
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from clusterd.errors import ClusterdError
 from clusterd.etcd.process import START_TIMEOUT
@@ -124,11 +126,23 @@ def docker_available() -> tuple[bool, str]:
     except ImportError:
         return False, "the Python package testcontainers is not installed"
     try:
+        _knock(os.environ.get("DOCKER_HOST") or docker.constants.DEFAULT_UNIX_SOCKET)
         client = docker.from_env(timeout=5)
+    except OSError as error:
+        return False, f"no Docker daemon answers: {error}"
     except docker.errors.DockerException as error:
         return False, f"no Docker daemon answers: {error}"
     client.close()
     return True, ""
+
+
+def _knock(url: str) -> None:
+    """Connect, and nothing more, for the library leaves the socket open where that fails. Raises `OSError`."""
+    address = urlsplit(url)
+    if address.scheme in ("unix", "http+unix"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            probe.connect("/" + (address.netloc + address.path).lstrip("/"))
 
 
 def is_static(binary: Path) -> bool:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.02
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], timeout: float = 15.0, *, what: str = "") -> T:
+async def eventually(check: Callable[[], T | Awaitable[T]], timeout: float = 30.0, *, what: str = "") -> T:
     """Return what `check()`, which may be asynchronous, returns once that is true, asking again and again.
 
     Raises `AssertionError` after `timeout` seconds, saying `what` was waited for and what was seen last.
