@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -41,12 +42,17 @@ async def messages(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     flags = ("--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path))
     process = await Child.spawn((server, *flags), stdout=asyncio.subprocess.DEVNULL)
     try:
-        await eventually(path.exists, what="redis-server")
+        await eventually(lambda: _takes_connections(path), what="redis-server")
         log = RedisLog(f"unix://{path}", limits=LIMITS, timeout=20)
         yield log
         await log.close()
     finally:
         await process.kill()
+
+
+def _takes_connections(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 class Yard:
