@@ -60,10 +60,10 @@ audit: $(STAMP) ## look the dependencies up among known vulnerabilities; says so
 	$(PIP) --editable '.[audit]'
 	$(BIN)/python .ci/audit.py
 
-demo: $(STAMP) ## show a small fleet through joins, failures and a restart of etcd
+demo: $(STAMP) ## play drains, failures and a restart of etcd on a small fleet that carries messages, and count them
 	$(BIN)/clusterctl demo
 
-gateway: $(STAMP) ## run a message gateway of three nodes, with a page to try it; PORT=8080
+gateway: $(STAMP) ## run a message gateway of three nodes behind a router, with a page to try it; PORT=8080
 	$(BIN)/python -m examples.gateway fleet --port $(PORT)
 
 bench: $(STAMP) ## measure what clusterd costs, one figure after the other

@@ -14,31 +14,16 @@ import asyncio
 import resource
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from bench import rig
-from bench.gateway.contenders import Contender, Server, contenders, load_client, running
+from bench.gateway import fleet
+from bench.gateway.contenders import Contender, contenders, load_client, running
+from bench.gateway.runs import Figures, Scenario, coming_back, under_load
 from clusterd.etcd.embedded import EmbeddedEtcd
 
 _PEER = "go"
-Figures = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One load: the mode and the arguments of the load client."""
-
-    name: str
-    title: str
-    mode: str
-    clients: int
-    rate: float = 0.0
-
-    def command(self, load: str, port: int, seconds: float, fallback: int) -> list[str]:
-        """Return the load client's command."""
-        return [load, self.mode, str(port), str(self.clients), str(seconds), str(self.rate), "128", str(fallback)]
-
+_ONLY_UNICAST = ("go-sqlite",)
+"""What differs from another contender in nothing else."""
 
 SCENARIOS = (
     Scenario("paced-1k", "Broadcast to 1,000 clients, 50 messages/s one by one", "broadcast", 1_000, 50),
@@ -53,11 +38,13 @@ SCENARIOS = (
 COLUMNS: dict[str, tuple[str, float, str]] = {
     "cpu": ("CPU-s per million", 1.0, ".2f"),
     "rate": ("deliveries/s", 1.0, ",.0f"),
+    "p50": ("p50 ms", 1e3, ".1f"),
     "p99": ("p99 ms", 1e3, ".1f"),
     "lost": ("lost or late %", 100.0, ".1f"),
     "memory": ("KB per connection", 1 / 1024, ".1f"),
     "accepts": ("connects/s", 1.0, ",.0f"),
     "back": ("s until all are back", 1.0, ".2f"),
+    "moved": ("sessions moved/s", 1.0, ",.0f"),
 }
 
 
@@ -65,80 +52,32 @@ async def measure(scenario: Scenario, contender: Contender, load: str, etcd: str
     """Return the figures of one run."""
     async with running(contender, etcd) as server:
         if scenario.mode != "storm":
-            return await _under_load(scenario, server, load, seconds)
+            return await under_load(scenario, [server], load, seconds)
         async with running(contender, etcd) as other:
-            return await _storm(scenario, server, other, load, seconds)
+            return await coming_back(scenario, server, other, load, server.child.kill)
 
 
-async def _under_load(scenario: Scenario, server: Server, load: str, seconds: float) -> Figures:
-    empty = server.resident
-    client = await _start(scenario.command(load, server.port, seconds, server.port))
-    try:
-        connected = _connected(await client.heard(), scenario)
-        spent = server.cpu
-        client.cue()
-        done = await client.heard()
-        _check(done, scenario)
-        return {
-            "cpu": (server.cpu - spent) / max(done["delivered"], 1) * 1e6,
-            "rate": done["delivered"] / done["seconds"],
-            "p99": done["p99"],
-            "lost": done["missing"] / (done["delivered"] + done["missing"]),
-            "memory": (server.resident - empty) / scenario.clients,
-            "accepts": connected,
-        }
-    finally:
-        await client.end()
-
-
-async def _storm(scenario: Scenario, first: Server, other: Server, load: str, seconds: float) -> Figures:
-    client = await _start(scenario.command(load, first.port, seconds, other.port))
-    try:
-        connected = _connected(await client.heard(), scenario)
-        client.cue()
-        await first.child.kill()
-        done = await client.heard()
-        assert done["back"] == scenario.clients, f"not all came back: {done}"
-        return {"back": done["seconds"], "accepts": connected}
-    finally:
-        await client.end()
-
-
-async def _start(command: Sequence[str]) -> rig.Worker:
-    pipe = asyncio.subprocess.PIPE
-    return rig.Worker(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
-
-
-def _connected(said: Any, scenario: Scenario) -> float:
-    assert said["connected"] >= scenario.clients, f"not all were connected: {said}"
-    return float(said["connected"] / said["seconds"])
-
-
-def _check(done: Any, scenario: Scenario) -> None:
-    """See that everything arrived, once and in order: a figure of a run that lost something is no figure."""
-    for name in ("missing", "gaps", "twice", "refused", "dropped"):
-        if done[name]:
-            rig.progress(f"  {scenario.name}: {name} {done[name]} of {done['delivered']} deliveries")
-
-
-def table(scenario: Scenario, figures: dict[str, list[Figures]]) -> str:
+def table(title: str, figures: dict[str, list[Figures]], peer: str) -> str:
     """Return a Markdown table: a row for each contender, each figure with its ratio to the peer's."""
     shown = [name for name in COLUMNS if all(name in runs[0] for runs in figures.values())]
-    head = ["", *(cell for name in shown for cell in (COLUMNS[name][0], f"× {_PEER}"))]
     medians = {
         name: {figure: rig.median([run[figure] for run in runs]) for figure in shown} for name, runs in figures.items()
     }
-    lines = [f"### {scenario.title}", "", _row(head), _row(["---", *["---:"] * (len(head) - 1)])]
-    lines += [_row([name, *_cells(medians, name, shown)]) for name in figures]
+    peers = medians.get(peer, {}) if len(medians) > 1 else {}
+    head = ["", *(cell for name in shown for cell in (COLUMNS[name][0], *([f"× {peer}"] if peers else [])))]
+    lines = [f"### {title}", "", _row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    lines += [
+        _row([name, *(cell for figure in shown for cell in _cells(figure, own, peers))])
+        for name, own in medians.items()
+    ]
     return "\n".join(lines)
 
 
-def _cells(medians: dict[str, Figures], name: str, shown: Sequence[str]) -> list[str]:
-    cells = []
-    for figure in shown:
-        value, peer = medians[name][figure], medians.get(_PEER, {}).get(figure)
-        _, scale, form = COLUMNS[figure]
-        cells += [format(value * scale, form), f"{value / peer:.2f}" if peer else "-"]
+def _cells(figure: str, own: Figures, peers: Figures) -> list[str]:
+    _, scale, form = COLUMNS[figure]
+    cells = [format(own[figure] * scale, form)]
+    if peers:
+        cells.append(f"{own[figure] / peers[figure]:.2f}" if peers[figure] else "-")
     return cells
 
 
@@ -150,19 +89,42 @@ async def run(options: argparse.Namespace) -> None:
     """Measure each scenario in rounds, and print its table."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    load = load_client()
+    wanted = (
+        options.scenarios.split(",") if options.scenarios else [*(each.name for each in SCENARIOS), *fleet.SCENARIOS]
+    )
     field = [each for each in contenders() if not options.only or each.name in options.only.split(",")]
     async with EmbeddedEtcd() as etcd:
         for scenario in SCENARIOS:
-            if options.scenarios and scenario.name not in options.scenarios.split(","):
-                continue
-            figures: dict[str, list[Figures]] = defaultdict(list)
-            for number in range(options.rounds):
-                for contender in field[number % len(field) :] + field[: number % len(field)]:
-                    rig.progress(f"{scenario.name}: round {number + 1} of {options.rounds}, {contender.name}")
-                    run = await measure(scenario, contender, load, etcd.endpoint, options.seconds)
-                    figures[contender.name].append(run)
-            print(f"\n{table(scenario, {each.name: figures[each.name] for each in field})}", flush=True)
+            if scenario.name in wanted:
+                await compare(scenario, field, etcd.endpoint, options)
+        for name in fleet.SCENARIOS:
+            if name in wanted:
+                await compare_fleets(name, etcd.endpoint, options)
+
+
+async def compare(scenario: Scenario, field: list[Contender], etcd: str, options: argparse.Namespace) -> None:
+    """Measure one load with contenders that take turns, and print its table."""
+    load = load_client()
+    if scenario.mode != "unicast":
+        field = [each for each in field if each.name not in _ONLY_UNICAST]
+    figures: dict[str, list[Figures]] = {each.name: [] for each in field}
+    for number in range(options.rounds):
+        for contender in field[number % len(field) :] + field[: number % len(field)]:
+            rig.progress(f"{scenario.name}: round {number + 1} of {options.rounds}, {contender.name}")
+            figures[contender.name].append(await measure(scenario, contender, load, etcd, options.seconds))
+    print(f"\n{table(scenario.title, figures, _PEER)}", flush=True)
+
+
+async def compare_fleets(name: str, etcd: str, options: argparse.Namespace) -> None:
+    """Measure one load with fleets of the gateway, and print its table."""
+    title, measure_fleets = fleet.SCENARIOS[name]
+    load = load_client()
+    figures: dict[str, list[Figures]] = defaultdict(list)
+    for number in range(options.rounds):
+        rig.progress(f"{name}: round {number + 1} of {options.rounds}")
+        for row, run in (await measure_fleets(load, etcd, options.seconds)).items():
+            figures[row].append(run)
+    print(f"\n{table(title, figures, next(iter(figures)))}", flush=True)
 
 
 def main() -> None:

@@ -41,12 +41,19 @@ def contenders() -> list[Contender]:
     found = []
     if importlib.util.find_spec("examples.gateway"):
         (BUILD / "secret").write_text(_SECRET)
-        found.append(Contender("clusterd", _gateway))
+        found.append(Contender("clusterd", lambda port, etcd: _node(port, etcd, f"gw-{port}", f"/bench-{port}/")))
     else:
         rig.progress("left out: the gateway itself (examples/gateway isn't there)")
     if _built("Go", "go", ["go", "build", "-o", os.fspath(BUILD / "hub"), "."], HERE / "go-hub", _GO):
         found.append(Contender("go", lambda port, _: [os.fspath(BUILD / "hub"), str(port)]))
         found.append(Contender("go-batch", lambda port, _: [os.fspath(BUILD / "hub"), str(port), "batch"]))
+    durable = ["go", "build", "-tags", "sqlite", "-o", os.fspath(BUILD / "hub-durable"), "."]
+    if _built("Go with SQLite", "go", durable, HERE / "go-hub", _GO):
+        found.append(
+            Contender(
+                "go-sqlite", lambda port, _: [os.fspath(BUILD / "hub-durable"), str(port), "durable", _file(port)]
+            )
+        )
     for name in ("package.json", "hub.js"):
         shutil.copy(HERE / "node-hub" / name, BUILD)
     if _built("Node.js", "npm", ["npm", "install", "--silent", "--no-audit", "--no-fund"], BUILD, {}):
@@ -74,21 +81,32 @@ def _built(what: str, tool: str, command: list[str], folder: Path, env: dict[str
     return done.returncode == 0
 
 
-def _gateway(port: int, etcd: str) -> Sequence[str]:
-    """One node, its log in SQLite without fsync: the peers keep nothing on disk at all."""
-    log = BUILD / f"log-{port}"
-    shutil.rmtree(log, ignore_errors=True)
-    log.mkdir()
+def gateway_node(node: str, prefix: str, weight: int) -> Callable[[int, str], Sequence[str]]:
+    """Return what makes the command of a node of a fleet, for a port and an etcd."""
+    return lambda port, etcd: _node(port, etcd, node, prefix, weight)
+
+
+def _node(port: int, etcd: str, node: str, prefix: str, weight: int = 100) -> Sequence[str]:
+    """One node, its log in SQLite without fsync: of the peers only `go-sqlite` keeps anything on disk."""
     options = {
-        "--node": f"gw-{port}",
+        "--node": node,
         "--port": str(port),
         "--etcd": etcd,
-        "--prefix": f"/bench-{port}/",
-        "--log": os.fspath(log / "messages.db"),
+        "--prefix": prefix,
+        "--weight": str(weight),
+        "--log": _file(port),
         "--fsync": "never",
         "--secret-file": os.fspath(BUILD / "secret"),
     }
     return [sys.executable, "-m", "examples.gateway", "node", *(part for pair in options.items() for part in pair)]
+
+
+def _file(port: int) -> str:
+    """Return a place for a database of which nothing is there yet."""
+    folder = BUILD / f"log-{port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return os.fspath(folder / "messages.db")
 
 
 @dataclass
@@ -123,6 +141,7 @@ async def running(contender: Contender, etcd: str) -> AsyncIterator[Server]:
         yield Server(child, port)
     finally:
         await child.kill()
+        shutil.rmtree(BUILD / f"log-{port}", ignore_errors=True)
 
 
 def _takes_clients(port: int) -> bool:

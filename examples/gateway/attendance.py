@@ -91,6 +91,8 @@ class Attendances:
 
     def _evict_older(self, stream: str) -> None:
         sessions = [(session, line) for line, ours in self._lines[stream].items() for session in ours.values()]
+        if len(sessions) == 1:
+            return
         newest = max(sessions, key=lambda pair: (pair[0].since, pair[0].id))
         for session, line in sessions:
             if session is not newest[0]:
@@ -100,11 +102,13 @@ class Attendances:
         came, self._came = self._came, {}
         left, self._left = self._left, {}
         for stream, comers in came.items():
+            if sum(map(len, self._lines.get(stream, {}).values())) > _MOST_TOLD:
+                continue
             users = self._users(stream)
             # Somebody who left and came again, or came and left, within the time has not moved.
             new = [user for user in comers if user in users and user not in left.get(stream, {})]
             gone = [user for user in left.get(stream, {}) if user not in users]
-            if (new or gone) and len(users) <= _MOST_TOLD:
+            if new or gone:
                 room = stream.removeprefix(ROOM)
                 text = encode(Presence(room, new[:_MOST_NAMES], gone[:_MOST_NAMES], len(users)))
                 for line in self.followers(stream):

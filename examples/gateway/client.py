@@ -22,10 +22,17 @@ import aiohttp
 import msgspec
 
 from clusterd.aio import Backoff, beside
-from examples.gateway.errors import GatewayError
+from examples.gateway.errors import BadFrame, GatewayError
 from examples.gateway.protocol import (
+    BAD_FRAME,
     MAILBOX,
+    NO_TEXT,
+    NOT_UTF8,
+    NOT_WEBSOCKET,
     ROOM,
+    TAKEN_OVER,
+    TOO_LONG,
+    UNAUTHORISED,
     Accepted,
     Ack,
     Bye,
@@ -42,6 +49,7 @@ from examples.gateway.protocol import (
     Send,
     Welcome,
     Who,
+    check_send,
     decode_answer,
     encode,
 )
@@ -52,7 +60,7 @@ _CONNECT_SECONDS: Final = 3.0
 _HEARTBEAT: Final = 10.0
 _AGAIN_SECONDS: Final = 0.2
 _WAITING: Final = 1_000
-_FATAL: Final = frozenset({4400, 4401, 4409})
+_FATAL: Final = frozenset({NOT_WEBSOCKET, NO_TEXT, NOT_UTF8, TOO_LONG, BAD_FRAME, UNAUTHORISED, TAKEN_OVER})
 
 
 T = TypeVar("T")
@@ -139,6 +147,10 @@ class GatewayClient:
         `to` is `user:<name>` or `room:<name>`. Raises `SendRejected` where the gateway won't, `Closed`.
         """
         send = Send(f"{self._id_prefix}-{next(self._ids)}", to, msgspec.Raw(encode(body)))
+        try:
+            check_send(send)  # the gateway would end the session over it
+        except BadFrame as error:
+            raise SendRejected(str(error)) from error
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._unanswered[send.id] = (send, answer)
         try:
@@ -208,16 +220,21 @@ class GatewayClient:
                 backoff.reset()
             self._socket = None
             # Whoever is sent elsewhere comes with all the others: each in its own part of the time.
-            await asyncio.sleep(random.uniform(0, self._within) if self._hints else backoff.next())  # noqa: S311
+            await asyncio.sleep(random.uniform(0, self._within) if self._within else backoff.next())  # noqa: S311
 
     def _next_url(self) -> str:
-        return self._hints.pop(0) if self._hints else random.choice(self._urls)  # noqa: S311
+        if self._hints:
+            return self._hints.pop(0)
+        self._within = 0.0
+        return random.choice(self._urls)  # noqa: S311
 
     async def _connect(self, http: aiohttp.ClientSession, url: str) -> int | None:
         """Be connected once; returns the code with which that ended. Raises what `ws_connect` does."""
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                connecting = http.ws_connect(url, heartbeat=_HEARTBEAT, max_msg_size=0, compress=0)
+                # The name is for a router, that takes the user to where their mailbox is.
+                whose = {"user": self.user}
+                connecting = http.ws_connect(url, params=whose, heartbeat=_HEARTBEAT, max_msg_size=0, compress=0)
                 socket = await stack.enter_async_context(connecting)
                 await self._greet(socket)
             async for frame in socket:
@@ -233,7 +250,7 @@ class GatewayClient:
             raise aiohttp.ClientError(f"a welcome was expected, not {answer!r}")
         self.node, self._remember = answer.node, answer.remember
         self.connections += 1
-        self._hints, self._socket = [], socket
+        self._hints, self._within, self._socket = [], 0.0, socket
         for room in self._rooms:
             if ROOM + room not in self._cursors:
                 await self._say(Join(room))
@@ -264,8 +281,7 @@ class GatewayClient:
         received = None
         if message.id not in known:
             known[message.id] = None
-            body = msgspec.json.decode(message.body)
-            received = Received(message.on, message.sender, message.id, message.at, body)
+            received = _received(message)
         while len(known) > self._remember:
             known.popitem(last=False)
         if message.on != self._mailbox:
@@ -320,3 +336,13 @@ class GatewayClient:
     def _end(self, error: Closed) -> None:
         if self._over is not None and not self._over.done():
             self._over.set_exception(error)
+
+
+def _received(message: Message) -> Received | None:
+    """Return a message for the program; None for one that no program can have here: a number past all bounds, say."""
+    try:
+        body = msgspec.json.decode(message.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        log.warning("%s %s is passed over: %s", message.on, message.id, error)
+        return None
+    return Received(message.on, message.sender, message.id, message.at, body)

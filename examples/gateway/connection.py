@@ -15,11 +15,11 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from examples.gateway import protocol
 from examples.gateway.courier import Courier
 from examples.gateway.errors import BadFrame
+from examples.gateway.framing import Assembly, answer_to_close
 from examples.gateway.hub import Hub
 from examples.gateway.peering import Session
 from examples.gateway.protocol import (
     MAILBOX,
-    MAX_FRAME,
     ROOM,
     Accepted,
     Ack,
@@ -40,7 +40,7 @@ from examples.gateway.protocol import (
     check_stream,
     encode,
 )
-from examples.gateway.wire import PING, close_frame, text_frame
+from examples.gateway.wire import PING, close_frame, pong_frame, text_frame
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,6 @@ MOST_WAITING: Final = 4 * 1024 * 1024
 """Bytes beyond which it is closed: answers to what it asks come on top of what streams send."""
 MOST_UNANSWERED: Final = 256
 """Messages of one client that may be on their way to their keepers: then nothing more is read from it."""
-_SEND_BUFFER: Final = 32 * 1024
 _HELLO_SECONDS: Final = 10.0
 _PING_AFTER: Final = 20.0
 _SILENCE: Final = 50.0
@@ -58,7 +57,9 @@ _SLOW_SECONDS: Final = 15.0
 _ACK_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 2.0
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+_CONTROL: Final = frozenset({WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG})
 _NOBODY: Final = Session("", "", 0)
+_NOWHERE: Final = Cursor()
 
 
 class Host(Protocol):
@@ -82,25 +83,50 @@ class Host(Protocol):
     def later(self, seconds: float, work: Callable[[], None]) -> None:
         """Do something after a while."""
 
+    def flush_soon(self, connection: Connection) -> None:
+        """Call its `flush` at the end of this tick."""
+
 
 class Connection(WSListener):
     """A client, from its first byte to its last. Times are monotonic.
 
-    `paused` while more than `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
+    `proxied` if it came through a proxy, which it goes back to rather than to a node; `paused` while more than
+    `HIGH_WATER` bytes wait for it; `closing` once nothing is to be sent to it any more.
     """
 
-    def __init__(self, reception: Host) -> None:
+    __slots__ = (
+        "_assembly",
+        "_mail_sent",
+        "_mail_since",
+        "_outbox",
+        "_raw_write",
+        "_reception",
+        "_slow_since",
+        "_streams",
+        "_transport",
+        "_unanswered",
+        "closing",
+        "heard",
+        "paused",
+        "proxied",
+        "session",
+    )
+
+    def __init__(self, reception: Host, *, proxied: bool = False) -> None:
         self.session = _NOBODY
+        self.proxied = proxied
         self.paused = False
         self.closing = False
         self.heard = time.monotonic()
         self._reception = reception
         self._transport: WSTransport | None = None
         self._streams: dict[str, None] = {}
-        self._fragments: list[bytes] = []
+        self._assembly = Assembly()
+        self._outbox: list[bytes] = []
+        self._raw_write: Callable[[bytes], None] = _drop
         self._unanswered = 0
         self._slow_since: float | None = None
-        self._mail_sent = Cursor()
+        self._mail_sent = _NOWHERE
         self._mail_since: float | None = None
 
     # What picows calls.
@@ -111,33 +137,26 @@ class Connection(WSListener):
         stream = transport.underlying_transport
         self._raw_write = stream.write
         stream.set_write_buffer_limits(high=HIGH_WATER)
-        # The kernel would hide a client that doesn't read behind megabytes.
-        stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self._reception.arrived(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """A frame came; fragments are ours to join."""
+        """A frame came; fragments are ours to join, and reserved bits to refuse."""
         self.heard = time.monotonic()
-        kind = frame.msg_type
-        if self.closing or kind == WSMsgType.PONG:
-            return
-        if kind == WSMsgType.CLOSE:
-            self.close(1000, "goodbye")
+        if not (self.closing or transport.is_close_frame_sent):
+            try:
+                self._take(frame)
+            except BadFrame as error:
+                self.close(error.code, str(error))
+        if frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
-            return
-        try:
-            if kind == WSMsgType.TEXT and frame.fin and not self._fragments:
-                self._hear(protocol.decode(frame.get_payload_as_memoryview()))
-            elif (text := self._join(frame)) is not None:
-                self._hear(protocol.decode(text))
-        except BadFrame as error:
-            self.close(protocol.BAD_FRAME, str(error))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection is gone."""
         self.closing = True
         self._leave_all()
         self._transport = None
+        self._raw_write = _drop
+        self._outbox.clear()
         self._reception.gone(self)
 
     def pause_writing(self) -> None:
@@ -157,8 +176,17 @@ class Connection(WSListener):
 
     def write(self, frames: bytes) -> None:
         """Send WebSocket frames, as they are."""
-        if not self.closing:
+        if self._outbox:
+            self._outbox.append(frames)
+        elif not self.closing:
             self._raw_write(frames)
+
+    def write_soon(self, frames: bytes) -> None:
+        """Send WebSocket frames at the end of this tick: all that is for one client then is one write."""
+        if not self.closing:
+            if not self._outbox:
+                self._reception.flush_soon(self)
+            self._outbox.append(frames)
 
     def placed(self, stream: str, head: Cursor) -> None:
         """A stream is followed from here on."""
@@ -176,6 +204,14 @@ class Connection(WSListener):
         self.close(protocol.TAKEN_OVER, "a newer session of this user has taken over")
 
     # What the reception calls.
+
+    def flush(self) -> None:
+        """Send what gathered in this tick."""
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            if self._transport is None or self._transport.is_close_frame_sent:
+                return  # picows has said goodbye: nothing comes after that
+            self._raw_write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
 
     def look(self, now: float) -> None:
         """Ping, or close where something takes too long; to be called every second or so."""
@@ -203,7 +239,8 @@ class Connection(WSListener):
         if self.closing or self._transport is None:
             return
         log.debug("client %s is closed: %d %s", self.session.user or "?", code, reason)
-        self.write(close_frame(code, reason))
+        self.write_soon(close_frame(code, reason))
+        self.flush()
         self.closing = True
         self._leave_all()
         self._reception.leaving(self)
@@ -223,18 +260,23 @@ class Connection(WSListener):
         for stream in streams:
             self._reception.hub.detach(self, stream)
 
-    def _join(self, frame: WSFrame) -> bytes | None:
-        """Gather fragments; returns the whole text with the last of them. Raises `BadFrame`."""
-        wanted = WSMsgType.CONTINUATION if self._fragments else WSMsgType.TEXT
-        if frame.msg_type != wanted:
-            raise BadFrame(f"a {wanted.name.lower()} frame was expected")
-        self._fragments.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._fragments)) > MAX_FRAME:
-            raise BadFrame(f"a frame has at most {MAX_FRAME} bytes")
-        if not frame.fin:
-            return None
-        text, self._fragments = b"".join(self._fragments), []
-        return text
+    def _take(self, frame: WSFrame) -> None:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise BadFrame("no extension was agreed on that reserved bits could be of", protocol.NOT_WEBSOCKET)
+        if frame.msg_type == WSMsgType.TEXT and frame.fin and not self._assembly.begun:
+            self._hear(protocol.decode(frame.get_payload_as_memoryview()))
+        elif frame.msg_type in _CONTROL:
+            self._control(frame)
+        else:
+            text = self._assembly.add(frame.msg_type, frame.get_payload_as_memoryview(), fin=frame.fin)
+            if text is not None:
+                self._hear(protocol.decode(text))
+
+    def _control(self, frame: WSFrame) -> None:
+        if frame.msg_type == WSMsgType.PING:
+            self._answer(pong_frame(frame.get_payload_as_bytes()))
+        elif frame.msg_type == WSMsgType.CLOSE:
+            self.close(answer_to_close(frame.get_payload_as_bytes()), "")
 
     @property
     def waiting(self) -> int:
@@ -242,13 +284,18 @@ class Connection(WSListener):
         return self._transport.underlying_transport.get_write_buffer_size() if self._transport else 0
 
     def _say(self, message: object) -> None:
-        self.write(text_frame(encode(message)))
+        self._answer(text_frame(encode(message)))
+
+    def _answer(self, frame: bytes) -> None:
+        self.write_soon(frame)
         if self.paused and self.waiting > MOST_WAITING:
             self.close(protocol.TOO_SLOW, "too slow: answers aren't read")
 
     def _hear(self, message: FromClient) -> None:
         if isinstance(message, Send) and self.session.id:
             self._send(message)
+        elif isinstance(message, Ack) and self.session.id:
+            self._ack(message)
         elif isinstance(message, Hello):
             self._hello(message)
         elif not self.session.id:
@@ -258,8 +305,6 @@ class Connection(WSListener):
 
     def _do(self, message: FromClient) -> None:
         match message:
-            case Ack():
-                self._ack(message)
             case Join():
                 self._enter(check_name(message.room), message.after)
             case Leave():
@@ -324,3 +369,7 @@ class Connection(WSListener):
         done = ack.e == sent.epoch and ack.n >= sent.seq
         self._mail_since = None if done else time.monotonic()
         self._reception.hub.ack(MAILBOX + self.session.user, Cursor(ack.e, ack.n))
+
+
+def _drop(frames: bytes) -> None:
+    """Write to a client that isn't there."""

@@ -8,7 +8,11 @@ class GatewayError(Exception):
 
 
 class BadFrame(GatewayError, ValueError):
-    """A client said what the protocol doesn't have."""
+    """A client said what the protocol doesn't have; its connection is closed with `code`."""
+
+    def __init__(self, why: str, code: int = 4400) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class LogUnavailable(GatewayError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from examples.gateway.links import Line
@@ -13,6 +13,8 @@ from examples.gateway.wire import text_frame
 
 CHUNK: Final = 500
 """Clients that are written to before the event loop gets its turn: some milliseconds' worth."""
+MOST_RECENT: Final = 128
+"""Frames that are kept for clients who catch up: what came while they read what they lack."""
 _BEGINNING: Final = Cursor()
 
 
@@ -26,6 +28,9 @@ class Client(Protocol):
     def write(self, frames: bytes) -> None:
         """Send WebSocket frames."""
 
+    def write_soon(self, frames: bytes) -> None:
+        """Send WebSocket frames at the end of this tick, together with what else is for this client."""
+
     def placed(self, stream: str, head: Cursor) -> None:
         """Be told that the stream is followed, up to here at the moment."""
 
@@ -36,12 +41,39 @@ class Client(Protocol):
         """Be told that all of the stream up to here was sent."""
 
 
+@dataclass(slots=True)
+class Job:
+    """Frames to be written to clients, of whom the first `done` have them."""
+
+    frames: bytes
+    clients: Sequence[Client]
+    done: int = 0
+
+
 class Feed:
     """Passes one stream on. `head` is the place up to which it is known here; None before its keeper has answered.
 
     A client is in one of four groups: `waiting` for the keeper's answer; `in_step`, with all up to `head` sent;
     `behind`, with what it lacks being read; `parked` because it reads too slowly, until it has read what it was sent.
     """
+
+    __slots__ = (
+        "_everyone",
+        "_jobs",
+        "_later",
+        "_mailbox",
+        "_pending",
+        "_recent",
+        "behind",
+        "came",
+        "head",
+        "in_step",
+        "left",
+        "line",
+        "parked",
+        "stream",
+        "waiting",
+    )
 
     def __init__(self, stream: str, later: Callable[[Feed], None]) -> None:
         self.stream = stream
@@ -55,7 +87,9 @@ class Feed:
         self.left: dict[str, Session] = {}
         self._mailbox = is_mailbox(stream)
         self._pending: list[bytes] = []
-        self._jobs: deque[tuple[bytes, deque[Client]]] = deque()
+        self._recent: list[bytes] = []
+        self._jobs: list[Job] = []
+        self._everyone: list[Client] | None = None
         self._later = later
 
     @property
@@ -76,7 +110,7 @@ class Feed:
 
     def detach(self, client: Client) -> None:
         """Take a client out."""
-        self.in_step.pop(client, None)
+        self._step_out(client)
         self.waiting.pop(client, None)
         self.parked.pop(client, None)
         for group in self.behind.values():
@@ -109,8 +143,11 @@ class Feed:
             return
         if at.epoch == head.epoch and at.seq == head.seq + 1:
             self.head = at
-            self._pending.append(text_frame(message.text))
-            self._later(self)
+            frame = text_frame(message.text)
+            if self.behind:
+                self._recent.append(frame)
+                del self._recent[:-MOST_RECENT]
+            self._tell(frame)
         else:
             self.advance(Advance(self.stream, at))
 
@@ -128,27 +165,29 @@ class Feed:
         group = self.behind.pop(page.asked, None)
         if group is None or self.head is None:
             return
-        self._write(group, b"".join(map(text_frame, page.texts)))
+        newer, upto = self._since(page.upto)
+        self._write(group, b"".join([*map(text_frame, page.texts), *newer]))
         for client in group:
-            client.given(self.stream, page.upto)
-        arrived = page.upto.epoch == self.head.epoch and page.upto.seq >= self.head.seq
+            client.given(self.stream, upto)
+        arrived = upto.epoch == self.head.epoch and upto.seq >= self.head.seq
         for client in group:
             if client.paused:
-                self.parked[client] = page.upto
+                self.parked[client] = upto
             else:
                 # A log that has less than its keeper said (it lost something) is taken as it is.
-                self._place(client, self.head if arrived or page.upto == page.asked else page.upto, quietly=True)
+                self._place(client, self.head if arrived or page.upto == page.asked else upto, quietly=True)
+        if not self.behind:
+            self._recent.clear()
 
     def announce(self, text: bytes) -> None:
         """Pass on what isn't part of the stream to those who are in step."""
-        self._pending.append(text_frame(text))
-        self._later(self)
+        self._tell(text_frame(text))
 
     def park(self, client: Client) -> None:
         """Send a client no more until it has read what it was sent."""
         if client in self.in_step and self.head is not None:
-            self.flush()
-            self.in_step.pop(client, None)
+            self._gather()
+            self._step_out(client)
             self.parked[client] = self.head
 
     def unpark(self, client: Client) -> None:
@@ -161,40 +200,78 @@ class Feed:
 
     def flush(self) -> bool:
         """Write what came in this tick, as one write for each client; returns whether some is left for the next one."""
-        if self._pending:
-            frames, self._pending = b"".join(self._pending), []
-            if self._mailbox and self.head is not None:
-                for client in self.in_step:
-                    client.given(self.stream, self.head)
-            self._write(self.in_step, frames)
-        return self._work()
-
-    def _write(self, clients: Iterable[Client], frames: bytes) -> None:
-        if frames:
-            self._jobs.append((frames, deque(clients)))
-            self._later(self)
-
-    def _work(self) -> bool:
-        """Write for up to `CHUNK` clients, in the order of the jobs: a client gets no later frame before an earlier."""
+        self._gather()
         left = CHUNK
         while self._jobs and left:
-            frames, clients = self._jobs[0]
-            for _ in range(min(left, len(clients))):
-                clients.popleft().write(frames)
-                left -= 1
-            if not clients:
-                self._jobs.popleft()
+            left -= self._work(self._jobs[0], left)
         return bool(self._jobs)
+
+    def _tell(self, frame: bytes) -> None:
+        """Send a frame to who is in step: in a room with all others of this tick, as one write for each."""
+        if not self._mailbox:
+            self._pending.append(frame)
+            self._later(self)
+            return
+        assert self.head is not None  # noqa: S101 - nobody is in step before
+        for client in self.in_step:
+            client.given(self.stream, self.head)
+            client.write_soon(frame)
+
+    def _since(self, place: Cursor) -> tuple[Sequence[bytes], Cursor]:
+        """Return what came after a place, and up to where: nothing, if not all of it is known here."""
+        assert self.head is not None  # noqa: S101 - callers know the head
+        missing = self.head.seq - place.seq
+        if place.epoch != self.head.epoch or not 0 < missing <= len(self._recent):
+            return (), place
+        return self._recent[-missing:], self.head
+
+    def _gather(self) -> None:
+        """Have what came in this tick written to those who are in step now, whatever becomes of them meanwhile."""
+        if self._pending:
+            frames, self._pending = b"".join(self._pending), []
+            if self._everyone is None:
+                self._everyone = list(self.in_step)
+            self._write(self._everyone, frames)
+
+    def _write(self, clients: Sequence[Client], frames: bytes) -> None:
+        if not frames:
+            return
+        if self._mailbox:
+            for client in clients:
+                client.write_soon(frames)
+        else:
+            self._jobs.append(Job(frames, clients))
+            self._later(self)
+
+    def _work(self, job: Job, most: int) -> int:
+        """Write for some clients, in the order of the jobs: a client gets no later frame before an earlier."""
+        some = job.clients[job.done : job.done + most]
+        job.done += len(some)
+        if job.done == len(job.clients):
+            del self._jobs[0]
+        frames = job.frames
+        for client in some:
+            client.write(frames)
+        return len(some)
+
+    def _step_in(self, client: Client) -> None:
+        self.in_step[client] = None
+        self._everyone = None
+
+    def _step_out(self, client: Client) -> None:
+        if client in self.in_step:
+            del self.in_step[client]
+            self._everyone = None
 
     def _place(self, client: Client, after: Cursor | None, *, quietly: bool = False) -> None:
         """Put a client where its place in the stream puts it."""
         head = self.head
         assert head is not None  # noqa: S101 - callers know the head
-        self.flush()
+        self._gather()
         if not quietly:
             client.placed(self.stream, head)
-        if after == head or (after is None and not self._mailbox):
-            self.in_step[client] = None
+        if after == head or (after is None and (not self._mailbox or not head.seq)):
+            self._step_in(client)
             return
         place = after or _BEGINNING
         self.behind.setdefault(place, []).append(client)
@@ -203,11 +280,13 @@ class Feed:
 
     def _fall_behind(self, head: Cursor) -> None:
         """Have everyone who is in step read what lies between."""
-        self.flush()
+        self._gather()
         assert self.head is not None  # noqa: S101 - nobody is in step before
         if self.in_step:
             self.behind.setdefault(self.head, []).extend(self.in_step)
             self.in_step = {}
+            self._everyone = None
+        self._recent.clear()
         self.head = head
 
     def _read(self, place: Cursor) -> None:

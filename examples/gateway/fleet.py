@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from clusterd import Topology
+from clusterd import RoutedAt, Topology
 from examples.gateway.links import Line
 
 LINK = "link"
 """The name under which a node's record has the URL for links; `CLIENTS` that for clients."""
 CLIENTS = "ws"
+_MOST_KNOWN: Final = 50_000
 
 
 class Fleet:
@@ -22,19 +24,49 @@ class Fleet:
     def __init__(self, node: str) -> None:
         self.node = node
         self.topology = Topology({})
+        self._synced = RoutedAt(0), 0
         self.lines: dict[str, Line] = {}
         self.on_line_down: list[Callable[[Line], None]] = []
         self.on_change: list[Callable[[], None]] = []
+        self._keepers: dict[str, str] = {}
 
     def take(self, topology: Topology) -> None:
         """Go by this topology from now on."""
+        if topology.revision < self.topology.revision:
+            self._synced = RoutedAt(0), 0  # etcd was rebuilt
         self.topology = topology
+        self._keepers.clear()
         self.changed()
+
+    def synced(self, revision: int, topology: Topology) -> None:
+        """Note that no node changed after this topology up to a revision of etcd: both are the same fleet."""
+        self._synced = RoutedAt(revision, topology.cluster_id), topology.revision
+
+    def routed_at(self, revision: int, cluster_id: int) -> RoutedAt:
+        """Return by what a message was routed, for `judge`.
+
+        A topology that was listed has the revision of the list, at which no node need have changed: who followed all
+        changes never comes to it. Once etcd was asked about it, that is known to be our topology.
+        """
+        up_to, at = self._synced
+        ours = self.topology.revision
+        if cluster_id == up_to.cluster_id and max(ours, at) == ours < revision <= up_to.revision:
+            return RoutedAt(ours, cluster_id)
+        return RoutedAt(revision, cluster_id)
+
+    def keeper(self, stream: str) -> str:
+        """Return the id of the node that keeps a stream, empty if none may; of streams in use it is remembered."""
+        keeper = self._keepers.get(stream)
+        if keeper is None:
+            if len(self._keepers) >= _MOST_KNOWN:
+                self._keepers.clear()
+            owner = self.topology.owner(stream)
+            keeper = self._keepers[stream] = owner.id if owner else ""
+        return keeper
 
     def line_to_keeper(self, stream: str) -> Line | None:
         """Return the line to the keeper of a stream; None if nobody is, or there is no line to it now."""
-        owner = self.topology.owner(stream)
-        return self.lines.get(owner.id) if owner else None
+        return self.lines.get(self.keeper(stream))
 
     def lines_to_keepers(self, streams: list[str]) -> list[Line | None]:
         """Return the lines to the keepers of many streams: cheaper than one after the other."""

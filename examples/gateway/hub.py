@@ -51,7 +51,7 @@ class Hub:
         self._unfollowed: set[str] = set()
         self._dirty: dict[Feed, None] = {}
         self._attendance: dict[Feed, None] = {}
-        self._acks: dict[str, Cursor] = {}
+        self._acks: dict[Line, dict[str, Cursor]] = {}
         self._questions: dict[int, tuple[float, Answer]] = {}
         self._tokens = itertools.count(1)
         self._write_tick = Tick(self._write, coalesce)
@@ -84,9 +84,15 @@ class Hub:
                 feed.line.send(Unfollow(stream))
 
     def ack(self, stream: str, cursor: Cursor) -> None:
-        """Tell the keeper that a mailbox is done with up to there."""
-        self._acks[stream] = cursor
-        self._ask_tick.ask()
+        """Tell the keeper that a mailbox is done with up to there.
+
+        An ack that is lost is made good by the next one, or by where the client resumes.
+        """
+        feed = self.feeds.get(stream)
+        line = (feed and feed.line) or self._fleet.line_to_keeper(stream)
+        if line is not None:
+            self._acks.setdefault(line, {})[stream] = cursor
+            self._ask_tick.ask()
 
     def who(self, stream: str, answer: Answer) -> None:
         """Ask who is in a stream; without an answer in some seconds it is nobody."""
@@ -122,7 +128,16 @@ class Hub:
 
     def hear(self, line: Line, message: Spoken) -> None:
         """Take what a keeper says on a line of ours."""
+        if type(message) is Push:  # most are
+            feed = self.feeds.get(message.stream)
+            if feed is not None and feed.line is line:
+                feed.push(message)
+            return
         match message:
+            case Page() | Following() | Advance() | Presences() | Moved() | Evict():
+                feed = self.feeds.get(message.stream)
+                if feed is not None and feed.line is line:  # else it is what a keeper that was still says
+                    self._hear_of(feed, message)
             case Stored():
                 self._courier.stored(message)
             case Refused():
@@ -130,15 +145,9 @@ class Hub:
             case Attendance():
                 if question := self._questions.pop(message.token, None):
                     question[1](message.users, message.count)
-            case Push() | Page() | Following() | Advance() | Presences() | Moved() | Evict():
-                feed = self.feeds.get(message.stream)
-                if feed is not None and feed.line is line:  # else it is what a keeper that was still says
-                    self._hear_of(feed, message)
 
-    def _hear_of(self, feed: Feed, message: Push | Page | Following | Advance | Presences | Moved | Evict) -> None:
+    def _hear_of(self, feed: Feed, message: Page | Following | Advance | Presences | Moved | Evict) -> None:
         match message:
-            case Push():
-                feed.push(message)
             case Page():
                 feed.page(message)
             case Following():
@@ -168,13 +177,10 @@ class Hub:
 
     def _ask(self) -> None:
         """Tell keepers what gathered in this tick."""
-        self._follow_unfollowed()
+        if self._unfollowed:
+            self._follow_unfollowed()
         self._tell_attendance()
-        acks: dict[Line, dict[str, Cursor]] = {}
-        for stream, cursor in self._acks.items():
-            if (line := self._fleet.line_to_keeper(stream)) is not None:
-                acks.setdefault(line, {})[stream] = cursor
-        self._acks.clear()  # one that is lost is made good by the next one, or by where the client resumes
+        acks, self._acks = self._acks, {}
         for line, cursors in acks.items():
             line.send(Acks(cursors))
 

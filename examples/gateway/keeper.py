@@ -73,6 +73,8 @@ class Keeper:
         self._work = Signal()
         self._reads: asyncio.Queue[tuple[Line, Read]] = asyncio.Queue()
         self._held: list[tuple[float, Line, Publish | Follow]] = []
+        self.on_behind: Callable[[int], None] = lambda _: None
+        """Called with the revision by which something was routed that is held."""
         fleet.on_change.append(self._changed)
         gate.on_open = self.look_again
 
@@ -148,13 +150,17 @@ class Keeper:
         self.look_again()
 
     def _judge(self, stream: str, routed_at: RoutedAt) -> Action:
-        action = judge(self._fleet.topology, self._fleet.node, stream, routed_at).action
+        fleet = self._fleet
+        if routed_at == RoutedAt.of(fleet.topology) and fleet.keeper(stream) == fleet.node:
+            action = Action.SERVE  # as `judge` would say, for what comes in thousands
+        else:
+            action = judge(fleet.topology, fleet.node, stream, routed_at).action
         if action is Action.SERVE and self._gate.holds(stream):
             return Action.CATCH_UP
         return action
 
     def _publish(self, line: Line, message: Publish) -> None:
-        routed_at = RoutedAt(message.revision, message.cluster_id)
+        routed_at = self._fleet.routed_at(message.revision, message.cluster_id)
         held: list[Parcel] = []
         for parcel in message.parcels:
             match self._judge(parcel.stream, routed_at):
@@ -179,7 +185,7 @@ class Keeper:
         self._courier.post(parcel.stream, parcel.id, parcel.sender, parcel.at, parcel.body, done)
 
     def _follow(self, line: Line, message: Follow) -> None:
-        match self._judge(message.stream, RoutedAt(message.revision, message.cluster_id)):
+        match self._judge(message.stream, self._fleet.routed_at(message.revision, message.cluster_id)):
             case Action.SERVE:
                 self._follows.append((line, message))
                 self._work.fire()
@@ -189,6 +195,7 @@ class Keeper:
                 line.send(Moved(message.stream))
 
     def _hold(self, line: Line, message: Publish | Follow) -> None:
+        self.on_behind(message.revision)
         self._held.append((time.monotonic() + _HOLD_SECONDS, line, message))
 
     def _turn_away(self, line: Line, message: Publish | Follow) -> None:
@@ -207,21 +214,21 @@ class Keeper:
             follows, self._follows = self._follows, []
             acks, self._acks = self._acks, {}
             advanced, self._advanced = self._advanced, set()
-            await self._acknowledge(acks)
-            await self._store(parcels)
-            for line, message in follows:
-                await self._let_follow(line, message)
-            for stream in advanced:
-                await self._tell_head(stream)
+            if parcels or acks:
+                await self._store(parcels, acks)
+            if follows:
+                await self._let_follow(follows)
+            if advanced:
+                await self._tell_heads(advanced)
 
-    async def _store(self, parcels: list[tuple[Line, Parcel]]) -> None:
-        if not parcels:
-            return
+    async def _store(self, parcels: list[tuple[Line, Parcel]], acks: dict[str, Cursor]) -> None:
         entries = [LogEntry(p.stream, p.id, p.sender, p.at, p.body) for _, p in parcels]
         try:
-            outcomes = await self._log.append(entries)
+            outcomes = await self._log.append(entries, acks)
         except LogUnavailable as error:
-            log.warning("%s", error)
+            log.warning(
+                "%s", error
+            )  # of what is acked the next ack, or the place where the client resumes, says the same
             _answer(parcels, lambda tokens: Refused(tokens, "the message log is away", retry=True))
             return
         self._tell(parcels, entries, outcomes)
@@ -244,37 +251,31 @@ class Keeper:
         for line, stored in numbers.items():
             line.send(Stored(stored))
 
-    async def _let_follow(self, line: Line, message: Follow) -> None:
-        """Register a follower at a place that nothing comes between: appends happen before or after this."""
+    async def _let_follow(self, follows: list[tuple[Line, Follow]]) -> None:
+        """Register followers at a place that nothing comes between: appends happen before or after this."""
         try:
-            head = await self._log.head(message.stream)
+            heads = await self._log.heads([message.stream for _, message in follows])
         except LogUnavailable as error:
             log.warning("%s", error)
-            line.send(Moved(message.stream))
+            for line, message in follows:
+                line.send(Moved(message.stream))
             return
-        self._attendances.follow(line, message.stream, message.sessions)
-        line.send(Following(message.stream, head))
+        for (line, message), head in zip(follows, heads, strict=True):
+            self._attendances.follow(line, message.stream, message.sessions)
+            line.send(Following(message.stream, head))
 
-    async def _tell_head(self, stream: str) -> None:
-        followers = self._attendances.followers(stream)
-        if not followers:
-            return
+    async def _tell_heads(self, advanced: set[str]) -> None:
+        streams = [stream for stream in advanced if self._attendances.followers(stream)]
         try:
-            told = Advance(stream, await self._log.head(stream))
+            heads = await self._log.heads(streams)
         except LogUnavailable as error:
             log.warning("%s", error)
-            self._advanced.add(stream)
+            self._advanced.update(streams)
             await asyncio.sleep(_LOG_PAUSE)
             return
-        for line in followers:
-            line.send(told)
-
-    async def _acknowledge(self, acks: dict[str, Cursor]) -> None:
-        if acks:
-            try:
-                await self._log.ack(acks)
-            except LogUnavailable as error:
-                log.warning("%s", error)  # the next ack, or the place where the client resumes, says the same
+        for stream, head in zip(streams, heads, strict=True):
+            for line in self._attendances.followers(stream):
+                line.send(Advance(stream, head))
 
     async def _read_for_ever(self) -> None:
         while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import logging
 import signal
 import ssl
@@ -15,6 +17,7 @@ import uvloop
 from clusterd import ClusterdError, UsageError
 from examples.gateway.errors import GatewayError
 from examples.gateway.janitor import Retention
+from examples.gateway.ledger import Ledger
 from examples.gateway.log import open_log
 from examples.gateway.log.sqlite import Fsync
 from examples.gateway.node import Gateway, Settings
@@ -46,6 +49,7 @@ def main() -> None:
 @click.option("--prefix", default="/", show_default=True, help="What all keys in etcd start with.")
 @click.option("--ttl", default=10, show_default=True, help="Seconds after which a silent node is counted out.")
 @click.option("--zone", default="")
+@click.option("--weight", default=100, show_default=True, help="Its share of the streams; 0: it keeps none.")
 @click.option("--coalesce", default=0.0, help="Seconds for which frames are gathered; 0: those of one loop turn.")
 @click.option("--within", default=2.0, show_default=True, help="Seconds over which drained clients come back.")
 @click.option("--drain-timeout", default=20.0, show_default=True)
@@ -69,6 +73,7 @@ def node(
     prefix: str,
     ttl: int,
     zone: str,
+    weight: int,
     coalesce: float,
     within: float,
     drain_timeout: float,
@@ -91,6 +96,7 @@ def node(
             prefix=prefix,
             ttl=ttl,
             zone=zone,
+            weight=weight,
             coalesce=coalesce,
             within=within,
             user_secret=read_secret(user_secret_file) if user_secret_file else b"",
@@ -98,6 +104,7 @@ def node(
             tls=mutual_tls(tls_cert, tls_key, tls_ca),
         )
         messages_url = log_url or f"gateway-{node}.db"
+        _tune()
         uvloop.run(serve(settings, messages_url, fsync, drain_timeout))
     except (ClusterdError, GatewayError, OSError) as error:
         click.echo(f"gateway: {error}", err=True)
@@ -106,7 +113,7 @@ def node(
 
 @main.command()
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(1, 20))
-@click.option("--port", default=0, help="For the first node's page; 0 takes a free one.")
+@click.option("--port", default=0, help="For the router, and the page through it; 0 takes a free one.")
 @click.option("--log", "log_url", default="", help="redis://... for all, or [a file each].")
 def fleet(nodes: int, port: int, log_url: str) -> None:
     """Run an etcd and some nodes here, to try it out."""
@@ -117,6 +124,39 @@ def fleet(nodes: int, port: int, log_url: str) -> None:
     except (ClusterdError, OSError) as error:
         click.echo(f"gateway: {error}", err=True)
         sys.exit(getattr(error, "exit_code", 1))
+
+
+@main.command()
+@click.argument("urls", nargs=-1, required=True)
+@click.option("--people", default=12, show_default=True, type=click.IntRange(2, 90))
+@click.option("--pause", default=0.05, show_default=True, help="Seconds between one's messages.")
+@click.option("--settle", default=20.0, show_default=True, help="Seconds to wait for what is under way, at the end.")
+def traffic(urls: tuple[str, ...], people: int, pause: float, settle: float) -> None:
+    """Have people write to each other at nodes (ws://HOST:PORT/ws) until SIGTERM, and count what came of it.
+
+    Exit code 0 when everything came once, 1 when something was lost or came twice.
+    """
+    ledger = uvloop.run(_traffic(urls, people, pause, settle))
+    click.echo(json.dumps({**ledger.figures(), "over": True}))
+    sys.exit(1 if ledger.lost or ledger.duplicated or ledger.misdelivered else 0)
+
+
+async def _traffic(urls: tuple[str, ...], people: int, pause: float, settle: float) -> Ledger:
+    from examples.gateway.traffic import run_traffic
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return await run_traffic(urls, people, pause, settle, stop)
+
+
+def _tune() -> None:
+    """Set up the interpreter for many connections, and for a log with a thread of its own."""
+    # What was loaded stays; of connections nearly nothing is garbage in cycles, and looking for it takes long.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+    # A loop that writes to thousands would let the log's thread wait for 5 ms each time it comes back from SQLite.
+    sys.setswitchinterval(0.001)
 
 
 async def serve(settings: Settings, log_url: str, fsync: Fsync, drain_timeout: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from clusterd import Agent, Change, Drain, Topology
+from clusterd import Agent, AgentStopped, Change, Drain, Topology, WaitTimeout
 from clusterd.aio import Deadline, plain_errors, run_together
 from examples.gateway.courier import Courier
 from examples.gateway.fleet import CLIENTS, LINK, Fleet
@@ -29,6 +29,8 @@ from examples.gateway.reception import Reception
 log = logging.getLogger(__name__)
 
 _HANDOVER_SECONDS = 10.0
+_CATCH_UP_SECONDS = 3.0
+_ASK_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Settings:
     prefix: str = "/"
     ttl: int = 10
     zone: str = ""
+    weight: int = 100
     coalesce: float = 0.0
     within: float = 2.0
     user_secret: bytes = b""
@@ -85,6 +88,9 @@ class Gateway:
             stats=self.stats,
         )
         self.messages = messages
+        self._wanted = 0
+        self._behind = asyncio.Event()
+        self.keeper.on_behind = self._fall_behind
         self._chores: asyncio.Queue[tuple[Line, Handover | Expire]] = asyncio.Queue()
         self._agent: Agent | None = None
         self._life = contextlib.AsyncExitStack()
@@ -151,6 +157,7 @@ class Gateway:
                 "gateway keeper": self.keeper.run(),
                 "gateway removals": self.removals.run(),
                 "gateway chores": self._do_chores(),
+                "gateway revisions": self._catch_up_for_ever(),
                 "gateway clock": self._look_for_ever(),
                 "gateway janitor": agent.singleton("gateway-janitor", self.janitor.lead),
             }
@@ -169,6 +176,7 @@ class Gateway:
             prefix=settings.prefix,
             ttl=settings.ttl,
             zone=settings.zone,
+            weight=settings.weight,
             endpoints={CLIENTS: f"ws://{address}/ws", LINK: f"{scheme}://{link}/link"},
         )
         agent.sessions.count_with(lambda: len(self.reception.connections))
@@ -178,7 +186,8 @@ class Gateway:
     async def _evacuate(self, drain: Drain) -> None:
         async for batch in drain.batches(lambda: self.reception.connections):
             for connection in batch:
-                connection.dismiss(self._places(connection.session.user), self.settings.within, "this node is drained")
+                places = [] if connection.proxied else self._places(connection.session.user)
+                connection.dismiss(places, self.settings.within, "this node is drained")
 
     def _places(self, user: str) -> list[str]:
         """Return where a client should go: first to where its mailbox is."""
@@ -227,6 +236,25 @@ class Gateway:
                 await self.janitor.expire(message)
             else:
                 await self.removals.take_over(line, message)
+
+    def _fall_behind(self, revision: int) -> None:
+        topology = self.fleet.topology
+        if self.fleet.routed_at(revision, topology.cluster_id).revision > topology.revision:
+            self._wanted = revision
+            self._behind.set()
+
+    async def _catch_up_for_ever(self) -> None:
+        """Have etcd asked about revisions that others routed by: no change need ever come with them."""
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            revision = self._wanted
+            with contextlib.suppress(WaitTimeout, AgentStopped):
+                topology = await self.agent.wait_for(revision, _CATCH_UP_SECONDS)
+                self.fleet.synced(revision, topology)
+                if self.fleet.topology.revision >= topology.revision:  # else it is about to be taken, and that looks
+                    self.keeper.look_again()
+            await asyncio.sleep(_ASK_SECONDS)
 
     async def _look_for_ever(self) -> None:
         while True:

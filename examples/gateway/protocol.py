@@ -28,6 +28,11 @@ UNHEARD: Final = 4408
 TAKEN_OVER: Final = 4409
 TOO_SLOW: Final = 4429
 BAD_FRAME: Final = 4400
+"""What was said isn't this protocol. Below 4000: it isn't even what RFC 6455 has (7.4.1)."""
+NOT_WEBSOCKET: Final = 1002
+NO_TEXT: Final = 1003
+NOT_UTF8: Final = 1007
+TOO_LONG: Final = 1009
 UNAUTHORISED: Final = 4401
 
 
@@ -163,7 +168,8 @@ def decode(frame: bytes | memoryview) -> FromClient:
     """Return what a client said. Raises `BadFrame`."""
     try:
         return _decoder.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        check_utf8(bytes(frame))
         raise BadFrame(str(error)) from error
 
 
@@ -187,13 +193,23 @@ def check_stream(stream: str) -> str:
     return stream
 
 
+def check_utf8(text: bytes) -> None:
+    """Raise `BadFrame` for what is no text: whoever it came to would have to end the connection (RFC 6455, 8.1)."""
+    try:
+        text.isascii() or text.decode()
+    except UnicodeDecodeError as error:
+        raise BadFrame("this is not UTF-8", NOT_UTF8) from error
+
+
 def check_send(send: Send) -> Send:
     """Return it. Raises `BadFrame` for a stream, an id or a body that can't be."""
     check_stream(send.to)
     if not 0 < len(send.id) <= 64:
         raise BadFrame("an id has 1 to 64 characters")
-    if len(bytes(send.body)) > MAX_BODY:
+    body = bytes(send.body)
+    if len(body) > MAX_BODY:
         raise BadFrame(f"a body has at most {MAX_BODY} bytes")
+    check_utf8(body)  # the decoder looks at all but this, which is passed on as it is
     return send
 
 

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
+import logging
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
@@ -18,14 +21,31 @@ from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeRes
 from clusterd.aio import beside
 from examples.gateway.connection import Connection
 from examples.gateway.courier import Courier
+from examples.gateway.handshake import refusal
 from examples.gateway.hub import Hub
 from examples.gateway.peering import Session
 from examples.gateway.protocol import MAX_FRAME, Hello, Welcome
+from examples.gateway.ticks import Tick
 
 BACKLOG: Final = 4096
 _READ_BUFFER: Final = 2048
-_HTML: Final = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"}
-_SCRIPT: Final = {"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"}
+_PAGE: Final = {
+    "index.html": "text/html",
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "gateway.js": "text/javascript",
+}
+_GUARDS: Final = {
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    # Nothing but these files runs in it, wherever its text comes from; a drained node's clients go to another one.
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+_SEND_BUFFER: Final = 32 * 1024
+"""The kernel would hide a client that doesn't read behind megabytes."""
+_LOGGER: Final = logging.LoggerAdapter(logging.getLogger("picows.gateway.clients"))
+"""Of a plain logger picows makes a child for each connection."""
 _JSON: Final = {"Content-Type": "application/json"}
 
 Stats = Callable[[], dict[str, object]]
@@ -51,10 +71,13 @@ class Reception:
         self._remember = remember
         self._user_secret = user_secret
         self._stats = stats
+        self._run = secrets.token_hex(6)
+        self._numbers = itertools.count(1 << 16)
         self._timers: set[asyncio.TimerHandle] = set()
+        self._unflushed: list[Connection] = []
+        self._flush_tick = Tick(self._flush)
         self._page = {
-            b"/": (_resource("index.html"), _HTML),
-            b"/gateway.js": (_resource("gateway.js"), _SCRIPT),
+            b"/" + name.encode().replace(b"index.html", b""): _resource(name, kind) for name, kind in _PAGE.items()
         }
 
     @contextlib.asynccontextmanager
@@ -66,9 +89,12 @@ class Reception:
             port,
             backlog=BACKLOG,
             max_frame_size=MAX_FRAME,
+            enable_auto_pong=False,  # a client that doesn't read would have pongs pile up
             read_buffer_init_size=_READ_BUFFER,
-            logger_name="gateway.clients",
+            logger_name=_LOGGER,
         )
+        for sock in server.sockets:  # what is accepted inherits it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.port = server.sockets[0].getsockname()[1]
         try:
             async with beside(self._look_for_ever(), name=f"gateway clients of {self._node}"):
@@ -80,6 +106,7 @@ class Reception:
                 connection.hang_up()
             for timer in self._timers:
                 timer.cancel()
+            self._flush_tick.cancel()
             await server.wait_closed()
 
     def arrived(self, connection: Connection) -> None:
@@ -92,7 +119,7 @@ class Reception:
             return None
         if older := self.sessions.get(hello.user):
             older.evict()
-        session = Session(secrets.token_hex(8), hello.user, time.time_ns() // 1_000_000)
+        session = Session(f"{self._run}{next(self._numbers):x}", hello.user, time.time_ns() // 1_000_000)
         connection.session = session
         self.sessions[hello.user] = connection
         return Welcome(self._node, hello.user, session.id, self._remember)
@@ -117,10 +144,20 @@ class Reception:
         timer = asyncio.get_running_loop().call_later(seconds, run)
         self._timers.add(timer)
 
+    def flush_soon(self, connection: Connection) -> None:
+        """Call its `flush` at the end of this tick."""
+        self._unflushed.append(connection)
+        self._flush_tick.ask()
+
+    def _flush(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+
     def _answer(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
         path = request.path.partition(b"?")[0]
         if path == b"/ws":
-            return Connection(self)
+            return refusal(request) or Connection(self, proxied="Via" in request.headers)
         if path == b"/stats":
             return _ok(msgspec.json.encode(self._stats()), _JSON)
         if path in self._page:
@@ -138,8 +175,10 @@ class Reception:
                 connection.look(now)
 
 
-def _resource(name: str) -> bytes:
-    return (files("examples.gateway") / "page" / name).read_bytes()
+def _resource(name: str, kind: str) -> tuple[bytes, dict[str, str]]:
+    """Return a file of the page, and its headers."""
+    body = (files("examples.gateway") / "page" / name).read_bytes()
+    return body, {"Content-Type": f"{kind}; charset=utf-8", **_GUARDS}
 
 
 def _ok(body: bytes, headers: dict[str, str]) -> WSUpgradeResponseWithListener:

@@ -8,6 +8,7 @@ from typing import Final
 _TEXT: Final = 0x81
 _CLOSE: Final = 0x88
 _PING: Final = 0x89
+_PONG: Final = 0x8A
 PING: Final = bytes((_PING, 0))
 """A ping without a payload, as a server sends it."""
 
@@ -20,6 +21,11 @@ def text_frame(payload: bytes) -> bytes:
     if size < 0x10000:
         return struct.pack("!BBH", _TEXT, 126, size) + payload
     return struct.pack("!BBQ", _TEXT, 127, size) + payload
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer of a server to a ping that had this payload, of at most 125 bytes."""
+    return b"%c%c%b" % (_PONG, len(payload), payload)
 
 
 def close_frame(code: int, reason: str) -> bytes:

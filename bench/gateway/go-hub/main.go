@@ -1,10 +1,10 @@
 // A message hub as it is commonly written in Go with gorilla/websocket: the gateway's peer in the benches.
 //
-//	hub PORT [batch]
+//	hub PORT [batch | durable FILE]
 //
 // Two goroutines a connection, a channel of 256 between hub and write pump, never waited for. It does the work that
 // the gateway does for the same frames: rooms, numbers, mailboxes that keep what isn't acked. With `batch` the write
-// pump drains its channel into one write.
+// pump drains its channel into one write; with `durable` (built with the tag `sqlite`) everything is stored first.
 package main
 
 import (
@@ -91,7 +91,13 @@ type hub struct {
 	sync.RWMutex
 	streams map[string]*stream
 	batch   bool
+	// post and done store a message and an ack; nil where nothing is stored.
+	post func(c *client, f *fromClient)
+	done func(stream string, n uint64)
 }
+
+// durable has a hub store what it is told; nil without the tag `sqlite`.
+var durable func(h *hub, path string)
 
 func (h *hub) stream(name string) *stream {
 	h.RLock()
@@ -134,13 +140,28 @@ func (s *stream) add(m *message, keep bool) (uint64, error) {
 	if keep {
 		s.unacked = append(s.unacked, kept{m.N, text})
 	}
+	s.give(text)
+	return m.N, nil
+}
+
+// tell hands a message that has its number to all members.
+func (s *stream) tell(m *message) {
+	s.Lock()
+	defer s.Unlock()
+	text, err := json.Marshal(m)
+	if err != nil {
+		return
+	}
+	s.give(text)
+}
+
+func (s *stream) give(text []byte) {
 	for c := range s.members {
 		select {
 		case c.out <- text:
 		default:
 		}
 	}
-	return m.N, nil
 }
 
 func (s *stream) acked(n uint64) {
@@ -174,6 +195,10 @@ func (h *hub) handle(c *client, f *fromClient) error {
 		n := h.stream("room:" + f.Room).enter(c)
 		c.say(&joined{"joined", f.Room, "1", n})
 	case "send":
+		if h.post != nil {
+			h.post(c, f)
+			return nil
+		}
 		m := &message{T: "msg", On: f.To, E: "1", ID: c.user + "/" + f.ID, From: c.user, At: time.Now().UnixMilli(), Body: f.Body}
 		n, err := h.stream(f.To).add(m, strings.HasPrefix(f.To, "user:"))
 		if err != nil {
@@ -181,6 +206,10 @@ func (h *hub) handle(c *client, f *fromClient) error {
 		}
 		c.say(&stored{"ok", f.ID, n})
 	case "ack":
+		if h.done != nil {
+			h.done("user:"+c.user, f.N)
+			return nil
+		}
 		h.stream("user:" + c.user).acked(f.N)
 	}
 	return nil
@@ -267,7 +296,10 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
-	h := &hub{streams: map[string]*stream{}, batch: len(os.Args) > 2}
+	h := &hub{streams: map[string]*stream{}, batch: len(os.Args) == 3}
+	if len(os.Args) > 3 {
+		durable(h, os.Args[3])
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {
 		log.Fatal(err)

@@ -1,12 +1,14 @@
 /* The load of the gateway's benches, in the protocol of examples/gateway/PROTOCOL.md.
  *
- *   load MODE PORT CLIENTS SECONDS [RATE [SIZE [FALLBACK]]]
+ *   load MODE PORT[,PORT] CLIENTS SECONDS [RATE [SIZE [FALLBACK]]]
  *
  * broadcast  all clients are in one room, another one speaks to it: RATE messages a second, 0: as fast as the slowest
  *            member takes them, with up to 64 on their way
  * unicast    clients in pairs send to each other; the next one when the last one is stored (`ok`); each is acked
- * storm      the node dies: all come back at once, to the port FALLBACK
+ * storm      the node dies, or closes all connections: all come back at once, to the port FALLBACK
  * idle       be connected
+ *
+ * With two ports every other client is connected to the second one.
  *
  * Says a line of JSON when all are connected (and in their room), goes on at a line on its standard input, says its
  * figures, and ends at the next line. Bodies have SIZE bytes (128), and the time at which they were due in them.
@@ -34,7 +36,7 @@ struct client {
 };
 
 static enum { BROADCAST, UNICAST, STORM, IDLING } mode;
-static uint16_t port, fallback;
+static uint16_t ports[2], fallback;
 static uint32_t clients, everyone; /* without and with the speaker */
 static size_t body_size = 128;
 static struct client *all;
@@ -164,7 +166,7 @@ void on_closed(struct conn *conn)
     c->ready = 0;
     conn->state = IDLE;
     if (mode == STORM)
-        port = fallback;
+        ports[0] = ports[1] = fallback;
 }
 
 /* Connect everyone who isn't, some at a time, once so many were lost; returns the seconds that it took. */
@@ -176,7 +178,7 @@ static double connect_all(uint64_t losses, double limit)
         for (uint32_t tries = 0; connecting < PARALLEL && tries < everyone; tries++, next = (next + 1) % everyone)
             if (all[next].conn.state == IDLE) {
                 connecting++;
-                ws_connect(&all[next].conn, port);
+                ws_connect(&all[next].conn, ports[next % 2]);
             }
         ws_poll(1);
     }
@@ -255,7 +257,7 @@ static int mode_of(const char *name)
 int main(int count, char **arguments)
 {
     if (count < 5) {
-        fprintf(stderr, "usage: load broadcast|unicast|storm|idle PORT CLIENTS SECONDS [RATE [SIZE [FALLBACK]]]\n");
+        fprintf(stderr, "usage: load broadcast|unicast|storm|idle PORT[,PORT] CLIENTS SECONDS [RATE [SIZE [FALLBACK]]]\n");
         return 2;
     }
     double seconds = atof(arguments[4]), rate = count > 5 ? atof(arguments[5]) : 0;
@@ -264,11 +266,13 @@ int main(int count, char **arguments)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     mode = mode_of(arguments[1]);
-    port = (uint16_t)atoi(arguments[2]);
+    const char *second = strchr(arguments[2], ',');
+    ports[0] = (uint16_t)atoi(arguments[2]);
+    ports[1] = second ? (uint16_t)atoi(second + 1) : ports[0];
     clients = (uint32_t)atoi(arguments[3]);
     everyone = clients + (mode == BROADCAST);
     body_size = count > 6 ? (size_t)atoi(arguments[6]) : body_size;
-    fallback = count > 7 ? (uint16_t)atoi(arguments[7]) : port;
+    fallback = count > 7 ? (uint16_t)atoi(arguments[7]) : ports[0];
     if (clients < 1 || body_size < STAMP || body_size > 60000 || (mode == UNICAST && clients % 2)) {
         fprintf(stderr, "load: needs clients (for unicast an even number), and bodies of 16 to 60000 bytes\n");
         return 2;

@@ -194,7 +194,9 @@ static void readable(struct conn *c)
         used = answer(c, buffer, size);
     if (c->state == OPEN)
         used += frames(c, buffer + used, size - used);
-    if (c->state == CLOSED)
+    if (c->state == OPEN && c->close_code)
+        lost(c);
+    if (c->state != SHAKING && c->state != OPEN)
         return;
     c->rest.size = 0;
     if (used < size)

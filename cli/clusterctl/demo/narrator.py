@@ -24,6 +24,8 @@ class Narrator:
     """Speaks on stdout: with colours above a live table at a terminal, in plain lines with a table a scene else."""
 
     def __init__(self, screen: Screen) -> None:
+        self.last_words = ""
+        """What the summary ends with."""
         self._screen = screen
 
     def tell(self, line: str, style: str = "") -> None:
@@ -57,6 +59,8 @@ class Narrator:
         ]
         self.tell("")
         self._screen.show(Table([Heading(""), Heading("EXPECTED"), Heading("SEEN")], list(rows)))
+        if self.last_words:
+            self.tell(f"\n{self.last_words}", "bold")
 
     @contextlib.asynccontextmanager
     async def live(self, stage: Stage) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clusterctl.demo.gateways import Gateways
+from clusterctl.demo.traffic import Traffic
 from clusterctl.follow import following
 from clusterd.etcd.client import Client
 from clusterd.etcd.embedded import EmbeddedEtcd
@@ -33,6 +34,7 @@ class Stage:
     gateways: Gateways
     client: Client
     mirror: Mirror
+    traffic: Traffic | None = None
     changes: list[tuple[float, Change]] = field(default_factory=list)
 
     @property
@@ -55,6 +57,11 @@ class Stage:
                     await anext(changes)
         return time.monotonic() - started
 
+    def need_traffic(self) -> Traffic:
+        """Return the traffic, for scenes that are played only where there is some."""
+        assert self.traffic is not None  # noqa: S101 - see above
+        return self.traffic
+
     def left_since(self, moment: float) -> list[str]:
         """Return the nodes that were seen to leave since a monotonic time."""
         return [node.id for at, change in self.changes if at >= moment for node in change.left]
@@ -66,18 +73,22 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def open_stage() -> AsyncIterator[Stage]:
-    """Have a stage; afterwards no process and no file of it is left.
+async def open_stage(checkout: Path | None) -> AsyncIterator[Stage]:
+    """Have a stage, with the message gateway of a checkout and its traffic if there is one.
 
-    Raises `EtcdNotFound` where this host has no etcd to run.
+    Afterwards no process and no file of it is left. Raises `EtcdNotFound` where this host has no etcd to run.
     """
     with tempfile.TemporaryDirectory(prefix="clusterd-demo-") as directory:
         async with EmbeddedEtcd() as etcd:
-            gateways = Gateways(etcd.endpoint, TTL, Path(directory))
+            gateways = Gateways(etcd.endpoint, TTL, Path(directory), checkout)
+            traffic = Traffic(checkout, Path(directory) / "traffic.log") if checkout else None
             try:
                 async with _observed(etcd, gateways) as stage:
+                    stage.traffic = traffic
                     yield stage
             finally:
+                if traffic:
+                    await traffic.close()
                 await gateways.kill_all()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from examples.gateway.protocol import Cursor
 
+NO_ACKS: Final[Mapping[str, Cursor]] = MappingProxyType({})
 Head = Cursor
 """The last place of a stream."""
 
@@ -69,17 +71,17 @@ class MessageLog(Protocol):
     shared: bool
     limits: Limits
 
-    async def append(self, entries: Sequence[LogEntry]) -> list[Outcome]:
-        """Store these, in this order, each id of a stream once: one that is there already keeps its place."""
+    async def append(self, entries: Sequence[LogEntry], acks: Mapping[str, Cursor] = NO_ACKS) -> list[Outcome]:
+        """Store these, in this order, each id of a stream once: one that is there already keeps its place.
 
-    async def head(self, stream: str) -> Head:
-        """Return the last place of a stream."""
+        Before that, forget what mailboxes have up to these places; a cursor of another epoch says nothing.
+        """
+
+    async def heads(self, streams: Sequence[str]) -> list[Head]:
+        """Return the last places of streams."""
 
     async def read(self, stream: str, after: Cursor, upto: int) -> Slice:
         """Return a page of what comes after a place, up to a number; of another epoch, all from the beginning."""
-
-    async def ack(self, cursors: Mapping[str, Cursor]) -> None:
-        """Forget what mailboxes have up to these places; a cursor of another epoch says nothing."""
 
     async def streams(self) -> list[str]:
         """Return the streams that have something here; nothing if the log is shared."""

@@ -18,11 +18,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from examples.gateway.errors import LogUnavailable
-from examples.gateway.log.base import Exported, Head, Limits, LogEntry, Outcome, Slice
+from examples.gateway.log.base import NO_ACKS, Exported, Head, Limits, LogEntry, Outcome, Slice
 from examples.gateway.protocol import Cursor, is_mailbox
 
-Call = tuple[str, list[Any]]
-"""A stream, and the arguments of a script for it."""
+Call = tuple[Any, str, list[Any]]
+"""A script, a stream, and the arguments of the script for it."""
 
 _HEAD: Final = """
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'acked')
@@ -129,37 +129,31 @@ class RedisLog:
         self._ack_script = self._redis.register_script(_ACK)
         self._expire_script = self._redis.register_script(_EXPIRE)
 
-    async def append(self, entries: Sequence[LogEntry]) -> list[Outcome]:
+    async def append(self, entries: Sequence[LogEntry], acks: Mapping[str, Cursor] = NO_ACKS) -> list[Outcome]:
         """See `MessageLog`. Entries of one stream are one step; an error may leave some streams done, others not."""
         by_stream: dict[str, list[int]] = {}
         for place, entry in enumerate(entries):
             by_stream.setdefault(entry.stream, []).append(place)
-        answers = await self._all(
-            self._append_script,
-            [self._appending(stream, [entries[place] for place in places]) for stream, places in by_stream.items()],
-        )
+        acking: list[Call] = [(self._ack_script, stream, [at.epoch, at.seq]) for stream, at in acks.items()]
+        appending = [self._appending(stream, [entries[place] for place in at]) for stream, at in by_stream.items()]
+        answers = (await self._all(acking + appending))[len(acking) :]
         outcomes: dict[int, Outcome] = {}
         for places, (epoch, *found) in zip(by_stream.values(), answers, strict=True):
             outcomes.update((place, Outcome(epoch.decode(), *one)) for place, one in zip(places, found, strict=True))
         return [outcomes[place] for place in range(len(entries))]
 
-    async def head(self, stream: str) -> Head:
+    async def heads(self, streams: Sequence[str]) -> list[Head]:
         """See `MessageLog`."""
-        _, upto = await self.read(stream, Cursor(), -1)
-        return upto
+        answers = await self._all([self._reading(stream, Cursor(), -1) for stream in streams])
+        return [Cursor(epoch.decode(), int(last)) for epoch, last, _ in answers]
 
     async def read(self, stream: str, after: Cursor, upto: int) -> Slice:
         """See `MessageLog`."""
-        arguments = [secrets.token_hex(4), after.epoch, after.seq, upto, self.limits.page]
-        [(epoch, end, found)] = await self._all(self._read_script, [(stream, arguments)])
+        [(epoch, end, found)] = await self._all([self._reading(stream, after, upto)])
         entries = [_entry(stream, *item) for item in found]
         if len(entries) == self.limits.page:
             end = entries[-1].seq
         return Slice(entries, Cursor(epoch.decode(), int(end)))
-
-    async def ack(self, cursors: Mapping[str, Cursor]) -> None:
-        """See `MessageLog`."""
-        await self._all(self._ack_script, [(stream, [at.epoch, at.seq]) for stream, at in cursors.items()])
 
     async def streams(self) -> list[str]:
         """See `MessageLog`: what is shared is nobody's to hand over."""
@@ -198,15 +192,17 @@ class RedisLog:
         arguments: list[Any] = [secrets.token_hex(4), mailbox, self.limits.room, self._remember]
         for entry in entries:
             arguments += [f"{self._key(stream)}:id:{entry.id}", entry.id, entry.sender, entry.at, entry.body]
-        return stream, arguments
+        return self._append_script, stream, arguments
 
-    async def _all(self, script: Any, calls: Sequence[Call]) -> list[Any]:
-        """Call a script for many streams in one round trip. Raises `LogUnavailable`."""
+    def _reading(self, stream: str, after: Cursor, upto: int) -> Call:
+        return self._read_script, stream, [secrets.token_hex(4), after.epoch, after.seq, upto, self.limits.page]
+
+    async def _all(self, calls: Sequence[Call]) -> list[Any]:
+        """Call scripts for many streams in one round trip. Raises `LogUnavailable`."""
         pipeline = self._redis.pipeline(transaction=False)
-        for stream, arguments in calls:
-            await script(
-                keys=[f"{self._key(stream)}:head", f"{self._key(stream)}:log"], args=arguments, client=pipeline
-            )
+        for script, stream, arguments in calls:
+            keys = [f"{self._key(stream)}:head", f"{self._key(stream)}:log"]
+            await script(keys=keys, args=arguments, client=pipeline)
         try:
             async with asyncio.timeout(self._timeout):
                 return cast("list[Any]", await pipeline.execute())

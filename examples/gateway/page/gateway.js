@@ -1,4 +1,7 @@
 // A client of the gateway for browsers: comes back by itself, hands each message over once. PROTOCOL.md has the rules.
+const MOST_BYTES = 64 * 1024;
+const FATAL = [1002, 1003, 1007, 1009, 4400, 4401, 4409];
+
 export class GatewayClient extends EventTarget {
   #url; #user; #token; #socket = null; #cursors = new Map(); #known = new Map(); #unanswered = new Map();
   #remember = 4000; #failures = 0; #hints = []; #within = 0; #rooms = new Set(); #closed = false;
@@ -7,11 +10,13 @@ export class GatewayClient extends EventTarget {
   constructor(url, user, token = "") {
     super();
     [this.#url, this.#user, this.#token] = [url, user, token];
-    this.#connect(url);
+    // A page's script gets to listen before anything happens.
+    queueMicrotask(() => this.#connect(url));
   }
 
   // Resolves with the message's number in its stream once it is stored; rejects only if it never will be.
-  send(to, body) {
+  async send(to, body) {
+    if (new TextEncoder().encode(JSON.stringify(body)).length > MOST_BYTES) throw new Error(`it has more than ${MOST_BYTES} bytes`);
     const id = `${this.#prefix}-${++this.#count}`;
     return new Promise((resolve, reject) => {
       this.#unanswered.set(id, { frame: { t: "send", id, to, body }, resolve, reject });
@@ -19,13 +24,19 @@ export class GatewayClient extends EventTarget {
     });
   }
 
-  join(room) { this.#rooms.add(room); this.#say({ t: "join", room }); }
+  // From now on; or from a place: ["", 0] is the oldest message that is kept.
+  join(room, after = null) {
+    this.#rooms.add(room);
+    if (after && !this.#cursors.has(`room:${room}`)) this.#cursors.set(`room:${room}`, after);
+    this.#say({ t: "join", room, after: this.#cursors.get(`room:${room}`) ?? null });
+  }
   leave(room) { this.#rooms.delete(room); this.#cursors.delete(`room:${room}`); this.#say({ t: "leave", room }); }
   who(of) { this.#say({ t: "who", of }); }
   close() { this.#closed = true; this.#socket?.close(); }
 
   #connect(url) {
-    const socket = this.#socket = new WebSocket(url);
+    // The name is for a router, that takes the user to where their mailbox is.
+    const socket = this.#socket = new WebSocket(`${url}?user=${encodeURIComponent(this.#user)}`);
     const late = setTimeout(() => socket.close(), 5000);
     socket.onopen = () => {
       this.#say({ t: "hello", user: this.#user, token: this.#token, resume: Object.fromEntries(this.#cursors) });
@@ -35,12 +46,13 @@ export class GatewayClient extends EventTarget {
   }
 
   #comeBack(event) {
-    const over = this.#closed || [4400, 4401, 4409].includes(event.code);
+    const over = this.#closed || FATAL.includes(event.code);
     this.#tell("down", { code: event.code, reason: event.reason, over });
     if (over) return;
     // Who is sent elsewhere comes in a random part of the time that it was told; else full jitter up to 3 s.
     const hint = this.#hints.shift();
-    const bound = hint ? this.#within * 1000 : Math.min(3000, 100 * 2 ** this.#failures++);
+    const bound = this.#within ? this.#within * 1000 : Math.min(3000, 100 * 2 ** this.#failures++);
+    if (!hint) this.#within = 0;
     setTimeout(() => this.#connect(hint ?? this.#url), Math.random() * bound);
   }
 
@@ -61,7 +73,7 @@ export class GatewayClient extends EventTarget {
   }
 
   #welcome(message) {
-    [this.#failures, this.#hints, this.#remember] = [0, [], message.remember];
+    [this.#failures, this.#hints, this.#within, this.#remember] = [0, [], 0, message.remember];
     for (const room of this.#rooms) if (!this.#cursors.has(`room:${room}`)) this.#say({ t: "join", room });
     for (const { frame } of this.#unanswered.values()) this.#say(frame);
     this.#tell("up", message);
@@ -73,7 +85,8 @@ export class GatewayClient extends EventTarget {
     if (!known.has(message.id)) {
       known.add(message.id);
       if (known.size > this.#remember) known.delete(known.values().next().value);
-      this.#tell("message", message);
+      const mine = message.id.startsWith(`${this.#user}/${this.#prefix}-`);
+      this.#tell("message", { ...message, mine });
     }
     this.#cursors.set(message.on, [message.e, message.n]);
     if (message.on === `user:${this.#user}`) this.#say({ t: "ack", e: message.e, n: message.n });

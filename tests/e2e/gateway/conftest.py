@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
-import itertools
 import os
 import shutil
 import sys
@@ -20,56 +18,13 @@ from clusterd.child import Child
 from clusterd.etcd.process import free_ports
 from clusterd.testing import AgentProcess, EtcdBinary, EtcdServer, TcpProxy, eventually, newest_etcd
 from examples.gateway.client import GatewayClient
+from examples.gateway.ledger import Ledger
+from examples.gateway.traffic import Crowd, Person
 from tests.conftest import missing
 
 ROOT = Path(__file__).parents[3]
 GATEWAY = (sys.executable, "-m", "examples.gateway", "node")
 TTL = 2
-
-
-class Ledger:
-    """What was sent, to whom it had to come, and what came.
-
-    A message counts as sent when the program asked for it: whether the gateway's answer ever came or not, it must come
-    to each of its readers once.
-    """
-
-    def __init__(self) -> None:
-        self.expected: dict[str, list[str]] = collections.defaultdict(list)
-        self.received: dict[str, list[str]] = collections.defaultdict(list)
-        self.stored = 0
-
-    @property
-    def lost(self) -> list[tuple[str, str]]:
-        return [(to, text) for to, texts in self.expected.items() for text in set(texts) - set(self.received[to])]
-
-    @property
-    def duplicated(self) -> list[tuple[str, str]]:
-        counts = ((to, collections.Counter(texts)) for to, texts in self.received.items())
-        return [(to, text) for to, counter in counts for text, count in counter.items() if count > 1]
-
-    async def balances(self, timeout: float = 20.0) -> None:
-        """Wait until everything has come, and hold that nothing came twice."""
-        await eventually(lambda: not self.lost, timeout, what=f"all messages; lost now: {len(self.lost)}")
-        assert not self.duplicated
-
-
-class Person:
-    """A client with a program behind it: everything that it gets goes into the ledger."""
-
-    def __init__(self, client: GatewayClient, ledger: Ledger) -> None:
-        self.client = client
-        self._ledger = ledger
-
-    async def listen(self) -> None:
-        async for message in self.client:
-            self._ledger.received[self.client.user].append(message.body)
-
-    async def say(self, to: str, text: str, readers: Sequence[str]) -> None:
-        for reader in readers:
-            self._ledger.expected[reader].append(text)
-        await self.client.send(to, text)
-        self._ledger.stored += 1
 
 
 class Town:
@@ -85,7 +40,6 @@ class Town:
         self._stack = stack
         self._log = log
         self._tasks: list[asyncio.Task[None]] = []
-        self._numbers = itertools.count()
         self._secret = directory / "secret"
         self._secret.write_text("correct horse battery staple")
 
@@ -162,22 +116,12 @@ class Town:
         self._tasks.append(task)
         return task
 
-    async def chatter(self, stop: asyncio.Event, room: str, pause: float = 0.01) -> None:
-        """Have everybody write to everybody and to the room, until told to stop; each waits for its answers."""
-        names = list(self.people)
-        await asyncio.gather(*(self._chat(name, names, stop, room, pause) for name in names))
-
-    async def _chat(self, name: str, names: list[str], stop: asyncio.Event, room: str, pause: float) -> None:
-        for number in itertools.count():
-            if stop.is_set():
-                return
-            text = f"{name} {next(self._numbers)}"
-            if number % 4 == 3:
-                await self.people[name].say(f"room:{room}", text, names)
-            else:
-                other = names[(names.index(name) + number) % len(names)]
-                await self.people[name].say(f"user:{other}", text, [other])
-            await asyncio.sleep(pause)
+    async def balances(self, timeout: float = 20.0) -> None:
+        """Wait until everything has come, and hold that nothing came twice, or to somebody else."""
+        ledger = self.ledger
+        await eventually(lambda: not ledger.lost, timeout, what=f"all messages; lost now: {len(ledger.lost)}")
+        assert not ledger.duplicated
+        assert not ledger.misdelivered
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -196,7 +140,8 @@ class Traffic:
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> Ledger:
-        self._task = self._town.task(self._town.chatter(self._stop, self._room), "chatter")
+        crowd = Crowd(self._town.ledger, self._town.people, self._room)
+        self._task = self._town.task(crowd.chatter(self._stop, 0.01), "chatter")
         await self.flows(50)
         return self._town.ledger
 
@@ -212,11 +157,11 @@ class Traffic:
         self._stop.set()
         async with asyncio.timeout(30):
             await self._task
-        await self._town.ledger.balances()
+        await self._town.balances()
 
 
 @pytest.fixture(scope="session")
-def etcd_binary() -> EtcdBinary:
+def clusterd_etcd_binary() -> EtcdBinary:
     """The newest etcd: what a gateway asks of etcd is asked of every version elsewhere."""
     return newest_etcd()
 

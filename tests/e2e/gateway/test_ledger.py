@@ -58,7 +58,8 @@ async def test_a_killed_owner_with_a_log_of_its_own_delivers_when_it_is_back(tow
         await town.nodes["gw-2"].start()
 
 
-async def test_an_outage_of_etcd_stops_nothing(town: Town, etcd: EtcdServer) -> None:
+async def test_an_outage_of_etcd_stops_nothing(any_town: Town, etcd: EtcdServer) -> None:
+    town = any_town
     await populate(town)
     async with Traffic(town) as ledger:
         await etcd.kill()
@@ -68,13 +69,14 @@ async def test_an_outage_of_etcd_stops_nothing(town: Town, etcd: EtcdServer) -> 
         await etcd.start()
 
 
-async def test_a_paused_owner_loses_nothing(redis_town: Town) -> None:
-    await populate(redis_town)
-    async with Traffic(redis_town) as ledger:
-        redis_town.nodes["gw-3"].pause()
+async def test_a_paused_owner_loses_nothing(any_town: Town) -> None:
+    town = any_town
+    await populate(town)
+    async with Traffic(town) as ledger:
+        town.nodes["gw-3"].pause()
         stored = ledger.stored
         await eventually(lambda: ledger.stored > stored + 50, what="messages stored without it")
-        redis_town.nodes["gw-3"].resume()
+        town.nodes["gw-3"].resume()
 
 
 async def test_a_rolling_restart_under_traffic_loses_nothing(any_town: Town) -> None:

@@ -75,8 +75,8 @@ def started() -> Started:
 def clusterctl(started: Started) -> Run:
     """`await clusterctl("nodes", env={...})`: run the command to its end, in a pipe."""
 
-    async def run(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
-        async with asyncio.timeout(_SECONDS), started(*arguments, env=env) as child:
+    async def run(*arguments: str, env: Mapping[str, str] | None = None, seconds: float = _SECONDS) -> Result:
+        async with asyncio.timeout(seconds), started(*arguments, env=env) as child:
             assert child.stdout is not None
             assert child.stderr is not None
             out, err = await asyncio.gather(child.stdout.read(), child.stderr.read())

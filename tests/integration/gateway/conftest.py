@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -41,7 +42,7 @@ async def messages(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     flags = ("--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path))
     process = await Child.spawn((server, *flags), stdout=asyncio.subprocess.DEVNULL)
     try:
-        await eventually(path.exists, what="redis-server")
+        await eventually(lambda: _takes_connections(path), what="redis-server")
         log = RedisLog(f"unix://{path}", limits=LIMITS, timeout=20)
         yield log
         await log.close()
@@ -49,17 +50,22 @@ async def messages(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         await process.kill()
 
 
+def _takes_connections(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class Yard:
     """Gateways in this process, and raw clients."""
 
     def __init__(self, etcd: EtcdServer, directory: Path, stack: AsyncExitStack) -> None:
         self.stack = stack
-        self._etcd = etcd
+        self.etcd = etcd
         self._directory = directory
 
     async def gateway(self, node: str = "gw-1", limits: Limits | None = None, **settings: Any) -> Gateway:
         """Start a gateway."""
-        given = Settings(node, self._etcd.endpoint, **{"secret": b"correct horse battery", "ttl": TTL, **settings})
+        given = Settings(node, self.etcd.endpoint, **{"secret": b"correct horse battery", "ttl": TTL, **settings})
         log = SqliteLog(self._directory / f"{node}.db", fsync="never", limits=limits)
         return await self.stack.enter_async_context(Gateway(given, log))
 
@@ -128,7 +134,7 @@ def linked(one: Gateway, other: Gateway) -> bool:
 
 
 @pytest.fixture(scope="session")
-def etcd_binary() -> EtcdBinary:
+def clusterd_etcd_binary() -> EtcdBinary:
     """The newest etcd: what a gateway asks of etcd is asked of every version elsewhere."""
     return newest_etcd()
 

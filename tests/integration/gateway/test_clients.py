@@ -13,7 +13,7 @@ from clusterd.testing import eventually
 from examples.gateway.client import Closed, SendRejected
 from examples.gateway.janitor import Retention
 from examples.gateway.log import Limits
-from examples.gateway.protocol import Cursor
+from examples.gateway.protocol import MAX_FRAME, Cursor
 from examples.gateway.reception import token_of
 from tests.integration.gateway.conftest import Yard, url_of
 
@@ -55,7 +55,7 @@ async def test_what_cannot_be_done_ends_the_session(yard: Yard, frame: dict[str,
     assert await socket.closed() == 4400
 
 
-async def test_frames_in_pieces_pings_and_bytes(yard: Yard) -> None:
+async def test_frames_in_pieces_and_pings(yard: Yard) -> None:
     gateway = await yard.gateway()
     socket = await yard.socket(gateway, "ann")
     await socket.raw.ping(b"?")
@@ -63,11 +63,6 @@ async def test_frames_in_pieces_pings_and_bytes(yard: Yard) -> None:
     for head, part in ((0x01, b'{"t":"who"'), (0x00, b',"of":'), (0x80, b'"user:ann"}')):
         socket.send_raw(head, part)
     assert (await socket.hear("here"))["of"] == "user:ann"
-    socket.send_raw(0x80, b"of nothing")
-    assert await socket.closed() == 4400
-    binary = await yard.socket(gateway, "bob")
-    await binary.raw.send_bytes(b'{"t":"who","of":"user:bob"}')
-    assert await binary.closed() == 4400
 
 
 async def test_a_token_says_who_one_is(yard: Yard) -> None:
@@ -135,6 +130,27 @@ async def test_a_full_mailbox_is_said_to_be_full(yard: Yard) -> None:
         await bob.send("user:ann", 3)
 
 
+async def test_what_cannot_be_sent_is_refused_here_and_the_session_goes_on(yard: Yard) -> None:
+    bob = await yard.client(await yard.gateway(), "bob")
+    with pytest.raises(SendRejected, match="at most"):
+        await bob.send("user:ann", "x" * MAX_FRAME)
+    with pytest.raises(SendRejected, match="neither"):
+        await bob.send("ann", 1)
+    assert await bob.send("user:ann", 1) == 1
+    assert bob.connections == 1
+
+
+async def test_a_body_that_no_program_can_read_keeps_nothing_from_coming(yard: Yard) -> None:
+    gateway = await yard.gateway()
+    bob = await yard.socket(gateway, "bob")
+    ann = await yard.client(gateway, "ann")
+    for id_, body in (("1", "1e999"), ("2", "9" * 5_000), ("3", '"after"')):
+        await bob.raw.send_str('{"t":"send","id":"' + id_ + '","to":"user:ann","body":' + body + "}")
+    async with asyncio.timeout(10):
+        assert (await anext(aiter(ann))).body == "after"
+    assert ann.connections == 1
+
+
 async def test_a_newer_session_takes_over_also_on_another_node(yard: Yard) -> None:
     one, other = await yard.pair()
     first, second = await yard.socket(one, "ann"), await yard.socket(one, "ann")
@@ -175,6 +191,18 @@ async def test_presence_is_told_across_nodes(yard: Yard) -> None:
         return (await ann.hear("here"))["count"] == 0
 
     await eventually(bob_is_away)
+
+
+async def test_a_node_that_listed_the_fleet_later_than_it_changed_is_served_as_any_other(yard: Yard) -> None:
+    """Its topology has a revision that no change ever brings to the others."""
+    one, other = await yard.pair()
+    revision = await yard.etcd.admin.put("/elsewhere", "x")
+    assert revision > one.fleet.topology.revision
+    topology = other.fleet.topology
+    other.fleet.take(topology.evolve([], [], revision, cluster_id=topology.cluster_id))
+    for user in ("ann", "bob", "cid", "dot"):
+        client = await yard.client(other, user, user)
+        assert await client.send(f"user:{user}", 1) == 1
 
 
 async def test_a_room_can_be_read_from_its_beginning(yard: Yard) -> None:
@@ -225,9 +253,11 @@ async def test_the_page_is_served(yard: Yard) -> None:
     base = url_of(gateway)[:-3].replace("ws:", "http:")
     async with aiohttp.ClientSession() as http:
         async with http.get(base + "/") as page:
-            assert "gateway.js" in await page.text()
-        async with http.get(base + "/gateway.js") as script:
-            assert script.content_type == "text/javascript"
+            assert "page.js" in await page.text()
+            assert "unsafe" not in page.headers["Content-Security-Policy"]
+        for name, kind in (("page.js", "text/javascript"), ("gateway.js", "text/javascript"), ("page.css", "text/css")):
+            async with http.get(f"{base}/{name}") as file:
+                assert (file.status, file.content_type) == (200, kind)
         async with http.get(base + "/../etc/passwd") as nothing:
             assert nothing.status == 404
 

@@ -20,6 +20,10 @@ def entry(id_: str, stream: str = ANN, at: int = 1_000) -> LogEntry:
     return LogEntry(stream, id_, "bob", at, b'{"text":"hi"}')
 
 
+async def head_of(log: MessageLog) -> Cursor:
+    return (await log.heads([ANN]))[0]
+
+
 async def ids_of(log: MessageLog, stream: str, after: Cursor | None = None) -> list[str]:
     found: list[str] = []
     place = after or Cursor()
@@ -35,7 +39,7 @@ async def test_each_stream_is_numbered_for_itself(messages: MessageLog) -> None:
     outcomes = await messages.append([entry("a"), entry("b", LOBBY), entry("c")])
     assert [(each.seq, bool(each.fresh)) for each in outcomes] == [(1, True), (1, True), (2, True)]
     assert outcomes[0].epoch == outcomes[2].epoch != outcomes[1].epoch
-    assert await messages.head(ANN) == Cursor(outcomes[0].epoch, 2)
+    assert await head_of(messages) == Cursor(outcomes[0].epoch, 2)
 
 
 async def test_an_id_is_stored_once_also_within_one_batch(messages: MessageLog) -> None:
@@ -53,7 +57,7 @@ async def test_what_is_stored_comes_back_as_it_was(messages: MessageLog) -> None
 
 async def test_pages_end_where_they_say(messages: MessageLog) -> None:
     await messages.append([entry(str(number)) for number in range(9)])
-    head = await messages.head(ANN)
+    head = await head_of(messages)
     first = await messages.read(ANN, Cursor(), 0)
     assert (len(first.entries), first.upto.seq) == (4, 4)
     rest = await messages.read(ANN, Cursor(head.epoch, 7), 8)
@@ -68,17 +72,17 @@ async def test_a_place_in_another_epoch_reads_from_the_beginning(messages: Messa
 
 async def test_what_is_acked_is_gone_and_stays_known(messages: MessageLog) -> None:
     await messages.append([entry("a"), entry("b"), entry("c")])
-    head = await messages.head(ANN)
-    await messages.ack({ANN: Cursor(head.epoch, 2), "user:nobody": Cursor("x", 5)})
-    await messages.ack({ANN: Cursor(head.epoch, 1)})
-    await messages.ack({ANN: Cursor("other", 3)})
+    head = await head_of(messages)
+    await messages.append([], {ANN: Cursor(head.epoch, 2), "user:nobody": Cursor("x", 5)})
+    await messages.append([], {ANN: Cursor(head.epoch, 1)})
+    await messages.append([], {ANN: Cursor("other", 3)})
     assert await ids_of(messages, ANN) == ["c"]
     assert not (await messages.append([entry("a")]))[0].fresh
 
 
 async def test_an_ack_beyond_the_end_is_one_of_the_end(messages: MessageLog) -> None:
     await messages.append([entry("a")])
-    await messages.ack({ANN: Cursor((await messages.head(ANN)).epoch, 99)})
+    await messages.append([], {ANN: Cursor((await head_of(messages)).epoch, 99)})
     assert (await messages.append([entry("b")]))[0].seq == 2
     assert await ids_of(messages, ANN) == ["b"]
 
@@ -86,8 +90,28 @@ async def test_an_ack_beyond_the_end_is_one_of_the_end(messages: MessageLog) -> 
 async def test_a_full_mailbox_takes_no_more_until_it_is_read(messages: MessageLog) -> None:
     outcomes = await messages.append([entry(str(number)) for number in range(11)])
     assert [each.seq for each in outcomes[-2:]] == [10, 0]
-    await messages.ack({ANN: await messages.head(ANN)})
+    await messages.append([], {ANN: await head_of(messages)})
     assert (await messages.append([entry("10")]))[0].seq == 11
+
+
+async def test_what_is_acked_with_a_batch_makes_room_for_it(messages: MessageLog) -> None:
+    await messages.append([entry(str(number)) for number in range(10)])
+    acks = {ANN: await head_of(messages)}
+    assert (await messages.append([entry("10")], acks))[0].seq == 11
+    assert await ids_of(messages, ANN) == ["10"]
+
+
+async def test_a_known_id_among_many_keeps_its_place_and_the_others_theirs(messages: MessageLog) -> None:
+    await messages.append([entry("7", LOBBY)])
+    outcomes = await messages.append([entry(str(number), LOBBY) for number in range(60)])
+    assert [each.seq for each in outcomes] == [*range(2, 9), 1, *range(9, 61)]
+    assert [bool(each.fresh) for each in outcomes].count(False) == 1
+    assert await ids_of(messages, LOBBY) == ["7", *(str(number) for number in range(60) if number != 7)]
+
+
+async def test_the_heads_of_many_streams_come_in_their_order(messages: MessageLog) -> None:
+    await messages.append([entry(str(number)) for number in range(3)])
+    assert [head.seq for head in await messages.heads([LOBBY, ANN, LOBBY])] == [0, 3, 0]
 
 
 async def test_a_room_keeps_its_newest(messages: MessageLog) -> None:
@@ -110,7 +134,7 @@ async def test_what_is_too_old_is_removed_and_frees_the_mailbox(messages: Messag
 async def test_a_handed_over_stream_goes_on_elsewhere(tmp_path: Path) -> None:
     old, new = SqliteLog(tmp_path / "old.db", fsync="never"), SqliteLog(tmp_path / "new.db", fsync="never")
     await old.append([entry("a"), entry("b"), entry("c")])
-    await old.ack({ANN: Cursor((await old.head(ANN)).epoch, 1)})
+    await old.append([], {ANN: Cursor((await head_of(old)).epoch, 1)})
     exported = await old.export(ANN)
     await old.append([entry("late")])
     for _ in range(2):  # the answer to the first was lost
@@ -126,6 +150,29 @@ async def test_a_handed_over_stream_goes_on_elsewhere(tmp_path: Path) -> None:
     assert not (await new.append([entry("a")]))[0].fresh
     await old.close()
     await new.close()
+
+
+async def test_a_stream_that_comes_back_begins_anew(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.db", fsync="never")
+    await log.append([entry("a"), entry("b")])
+    await log.append([], {ANN: await head_of(log)})
+    while await log.streams():
+        await log.forget(ANN, await log.export(ANN))
+    await log.append([entry("a")])
+    await log.append([entry("b")])
+    assert await ids_of(log, ANN) == ["a", "b"]
+    assert (await head_of(log)).seq == 2
+    await log.close()
+
+
+async def test_two_processes_that_write_to_one_file_give_each_number_once(tmp_path: Path) -> None:
+    one, other = SqliteLog(tmp_path / "log.db", fsync="never"), SqliteLog(tmp_path / "log.db", fsync="never")
+    numbers = [(await log.append([entry(f"{log is one}-{turn}")]))[0].seq for turn in range(3) for log in (one, other)]
+    assert numbers == [1, 2, 3, 4, 5, 6]
+    await other.append([], {ANN: await head_of(other)})
+    assert await ids_of(one, ANN) == []
+    await one.close()
+    await other.close()
 
 
 async def test_a_long_stream_is_handed_over_in_parts_and_in_order(tmp_path: Path) -> None:
@@ -148,7 +195,7 @@ async def test_a_log_in_a_file_is_there_again_after_a_restart(tmp_path: Path) ->
     stored = (await first.append([entry("a")]))[0]
     await first.close()
     second = SqliteLog(tmp_path / "log.db")
-    assert await second.head(ANN) == Cursor(stored.epoch, 1)
+    assert await head_of(second) == Cursor(stored.epoch, 1)
     assert not (await second.append([entry("a")]))[0].fresh
     await second.close()
 
@@ -164,5 +211,5 @@ async def test_a_redis_that_is_away_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailable, match="in Redis failed"):
         await log.append([entry("a")])
     with pytest.raises(LogUnavailable, match="in Redis failed"):
-        await log.head(ANN)
+        await head_of(log)
     await log.close()

@@ -93,6 +93,20 @@ async def test_what_was_routed_by_a_later_topology_waits_for_it(bench: Bench) ->
     assert sorted(await bench.stored_here()) == sorted([bench.ours, bench.theirs])
 
 
+async def test_what_was_routed_by_a_revision_without_a_change_is_stored_once_that_is_known(bench: Bench) -> None:
+    behind: list[int] = []
+    bench.keeper.on_behind = behind.append
+    bench.publish(bench.ours, revision=12)
+    bench.keeper.hear(bench.edge, Follow(bench.ours, [], 12, 0))
+    assert await bench.stored_here() == []
+    bench.fleet.synced(13, bench.fleet.topology)
+    bench.keeper.look_again()
+    await eventually(lambda: bench.edge.of(Following) and bench.edge.of(Stored))
+    assert behind == [12, 12]
+    bench.publish(bench.ours, revision=14, token=2)
+    assert behind == [12, 12, 14]
+
+
 async def test_what_waits_too_long_is_refused_for_a_while(bench: Bench) -> None:
     bench.publish(bench.ours, revision=11)
     bench.keeper.look(math.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from examples.gateway.wire import close_frame, text_frame
+from examples.gateway.wire import close_frame, pong_frame, text_frame
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,8 @@ def test_a_reason_that_is_too_long_is_cut_between_characters() -> None:
     frame = close_frame(1012, "ü" * 100)
     assert frame[:4] == b"\x88\x7c\x03\xf4"
     assert frame[4:].decode() == "ü" * 61
+
+
+def test_a_pong_has_what_the_ping_had() -> None:
+    assert pong_frame(b"") == b"\x8a\x00"
+    assert pong_frame(b"?" * 125) == b"\x8a\x7d" + b"?" * 125
