@@ -115,8 +115,8 @@ class Mirror:
     async def wait_for(self, revision: int, timeout: float | None = None) -> Topology:
         """Wait until all that happened up to an etcd revision is in the topology, and return that.
 
-        A revision at which nothing under `nodes/` changed counts as well: etcd is asked. Raises `WaitTimeout` after
-        `timeout` seconds, `AgentStopped`.
+        A revision at which nothing under `nodes/` changed counts as well: etcd is asked, and the topology's
+        `synced_revision` says so. Raises `WaitTimeout` after `timeout` seconds, `AgentStopped`.
         """
         self._probe_now.set()
         try:
@@ -133,7 +133,7 @@ class Mirror:
             if self._stopped:
                 raise AgentStopped(f"the agent stopped before it saw revision {revision}")
             await self._progress.wait()
-        return self.topology
+        return self._view.synced(self.synced_revision)
 
     async def run(self) -> None:
         """Keep the topology in step, for ever.
@@ -218,6 +218,10 @@ class Mirror:
         async for events in watch:
             self._delivered = time.monotonic()
             self._backoff.reset()
+            if events[0].kv.mod_revision <= self.synced_revision:
+                # A probe saw past these: nodes that came and went. While they are taken in it can't be said of us.
+                self.synced_revision = 0
+                self._probe_now.set()
             change = self._view.apply(events, time.monotonic())
             self.synced_revision = max(self.synced_revision, self.topology.revision)
             self._publish(change)

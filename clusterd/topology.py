@@ -22,14 +22,17 @@ class Topology(Router):
     `nodes` maps id to `Node`, in the order of the ids. `revision` is etcd's at which the content was current,
     `cluster_id` the id of the etcd cluster it came from (0: not from etcd). `stale_since` is None while etcd confirms
     the content, else the `time.monotonic()` seconds since when it couldn't be confirmed: it keeps serving.
+    `synced_revision` is the newest revision at which the content is known to be the same: `revision`, or a later one
+    that somebody waited for (`agent.wait_for`), with no change of a node in between.
     """
 
-    __slots__ = ("__weakref__", "cluster_id", "nodes", "revision", "stale_since")
+    __slots__ = ("__weakref__", "cluster_id", "nodes", "revision", "stale_since", "synced_revision")
 
     nodes: MappingProxyType[str, Node]
     revision: int
     cluster_id: int
     stale_since: float | None
+    synced_revision: int
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Topology(Router):
         self.revision = revision
         self.cluster_id = cluster_id
         self.stale_since = stale_since
+        self.synced_revision = revision
         self.table = LazyTable(self.nodes.values())
 
     @classmethod
@@ -83,8 +87,14 @@ class Topology(Router):
     def mark(self, *, stale_since: float | None) -> Topology:
         """Return the same content, marked stale since that monotonic time, or fresh (None)."""
         marked = Topology(self.nodes, self.revision, cluster_id=self.cluster_id, stale_since=stale_since)
-        marked.table = self.table
+        marked.synced_revision, marked.table = self.synced_revision, self.table
         return marked
+
+    def synced(self, revision: int) -> Topology:
+        """Return the same content, known to be that of a later revision too."""
+        synced = self.mark(stale_since=self.stale_since)
+        synced.synced_revision = max(revision, self.synced_revision)
+        return synced
 
     def __len__(self) -> int:
         return len(self.nodes)

@@ -100,6 +100,12 @@ class FleetView:
             self._grace_until = sent + self.ttl
         self._reached = max(self._reached, sent)
 
+    def synced(self, revision: int) -> Topology:
+        """Note that the content is that of a later revision too; returns the topology, which says so."""
+        if revision > self.topology.synced_revision:
+            self.topology = self.topology.synced(revision)
+        return self.topology
+
     def followed(self) -> None:
         """Note that a watch delivers again."""
         self._broken_since = math.inf

@@ -1,7 +1,11 @@
 """Forwarded requests: who sends one on says at which revision it was routed, and who gets it can judge.
 
-A request is only ever sent on at a later revision than it came with, and one revision has one owner per key: so it
+A request is never sent on at an earlier revision than it came with, and one revision has one owner per key: so it
 can't go round in circles, whatever the nodes on its way have or haven't seen yet.
+
+Topologies with the same nodes can be of different revisions: one that was listed has the revision of the list, at which
+no node need have changed, and no event will ever bring it to those who follow. What `agent.wait_for` returns knows how
+far it holds (`synced_revision`), and that is what counts.
 """
 
 from __future__ import annotations
@@ -50,7 +54,10 @@ class Action(enum.StrEnum):
     """Another node owns the key now."""
 
     CATCH_UP = "catch-up"
-    """Its topology is older than the one that the request was routed by: wait for the change, then judge again."""
+    """Its topology is older than the one that the request was routed by.
+
+    `topology = await agent.wait_for(routed_at.revision)`, and judge again by that.
+    """
 
     REJECT = "reject"
     """No node may own slots."""
@@ -71,15 +78,15 @@ def judge(topology: Router, node_id: str, key: Key, routed_at: RoutedAt) -> Verd
     a node serves what it owns and waits with the rest, as one of the two has yet to see the change.
     Raises `InvalidKey`.
     """
-    here = RoutedAt.of(topology)
     owner = topology.owner(key)
-    return Verdict(_action(node_id, owner, here, routed_at), owner, here)
+    same_cluster = topology.cluster_id == routed_at.cluster_id
+    if same_cluster and topology.synced_revision < routed_at.revision:
+        return Verdict(Action.CATCH_UP, owner, RoutedAt.of(topology))
+    revision = max(topology.revision, routed_at.revision) if same_cluster else topology.revision
+    return Verdict(_action(node_id, owner, same_cluster), owner, RoutedAt(revision, topology.cluster_id))
 
 
-def _action(node_id: str, owner: Node | None, here: RoutedAt, routed_at: RoutedAt) -> Action:
-    same_cluster = here.cluster_id == routed_at.cluster_id
-    if same_cluster and here.revision < routed_at.revision:
-        return Action.CATCH_UP
+def _action(node_id: str, owner: Node | None, same_cluster: bool) -> Action:
     if owner is None:
         return Action.REJECT
     if owner.id == node_id:

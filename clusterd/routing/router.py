@@ -36,6 +36,7 @@ class Router:
     __slots__ = ("table",)
 
     revision: int
+    synced_revision: int
     cluster_id: int
     table: LazyTable
 

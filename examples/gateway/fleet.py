@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from clusterd import RoutedAt, Topology
+from clusterd import Topology
 from examples.gateway.links import Line
 
 LINK = "link"
@@ -24,7 +24,6 @@ class Fleet:
     def __init__(self, node: str) -> None:
         self.node = node
         self.topology = Topology({})
-        self._synced = RoutedAt(0), 0
         self.lines: dict[str, Line] = {}
         self.on_line_down: list[Callable[[Line], None]] = []
         self.on_change: list[Callable[[], None]] = []
@@ -32,27 +31,16 @@ class Fleet:
 
     def take(self, topology: Topology) -> None:
         """Go by this topology from now on."""
-        if topology.revision < self.topology.revision:
-            self._synced = RoutedAt(0), 0  # etcd was rebuilt
         self.topology = topology
         self._keepers.clear()
         self.changed()
 
-    def synced(self, revision: int, topology: Topology) -> None:
-        """Note that no node changed after this topology up to a revision of etcd: both are the same fleet."""
-        self._synced = RoutedAt(revision, topology.cluster_id), topology.revision
-
-    def routed_at(self, revision: int, cluster_id: int) -> RoutedAt:
-        """Return by what a message was routed, for `judge`.
-
-        A topology that was listed has the revision of the list, at which no node need have changed: who followed all
-        changes never comes to it. Once etcd was asked about it, that is known to be our topology.
-        """
-        up_to, at = self._synced
-        ours = self.topology.revision
-        if cluster_id == up_to.cluster_id and max(ours, at) == ours < revision <= up_to.revision:
-            return RoutedAt(ours, cluster_id)
-        return RoutedAt(revision, cluster_id)
+    def synced(self, topology: Topology) -> bool:
+        """Take note of how far the topology is known to hold; returns whether it is still the one that is gone by."""
+        same = (topology.revision, topology.cluster_id) == (self.topology.revision, self.topology.cluster_id)
+        if same:
+            self.topology = topology
+        return same
 
     def keeper(self, stream: str) -> str:
         """Return the id of the node that keeps a stream, empty if none may; of streams in use it is remembered."""

@@ -34,15 +34,15 @@ class Gate:
         """Whether nothing is held."""
         return not self._awaited
 
-    def change(self, before: Topology, now: Topology) -> None:
-        """Take a change of the topology."""
+    def change(self, before: Topology, now: Topology, revision: int = 0) -> None:
+        """Take a change of the topology, which was complete at a revision: by default that of `now`."""
         if self._shared:
             return
         if self.open:
             self._before = before
             self._deadline = time.monotonic() + self._patience
         others = self._before.nodes.keys() & now.nodes.keys() - {self._node}
-        self._awaited = dict.fromkeys(others, now.revision)
+        self._awaited = dict.fromkeys(others, revision or now.revision)
 
     def cleared(self, node_id: str, revision: int) -> None:
         """Take a node's word that it has nothing left, by the topology of that revision."""

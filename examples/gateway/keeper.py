@@ -160,7 +160,7 @@ class Keeper:
         return action
 
     def _publish(self, line: Line, message: Publish) -> None:
-        routed_at = self._fleet.routed_at(message.revision, message.cluster_id)
+        routed_at = RoutedAt(message.revision, message.cluster_id)
         held: list[Parcel] = []
         for parcel in message.parcels:
             match self._judge(parcel.stream, routed_at):
@@ -185,7 +185,7 @@ class Keeper:
         self._courier.post(parcel.stream, parcel.id, parcel.sender, parcel.at, parcel.body, done)
 
     def _follow(self, line: Line, message: Follow) -> None:
-        match self._judge(message.stream, self._fleet.routed_at(message.revision, message.cluster_id)):
+        match self._judge(message.stream, RoutedAt(message.revision, message.cluster_id)):
             case Action.SERVE:
                 self._follows.append((line, message))
                 self._work.fire()

@@ -197,7 +197,9 @@ class Gateway:
     def _begin(self, topology: Topology) -> None:
         """Take the first topology: what this node owns in it, others may have kept until now."""
         others = [node for node in topology if node.id != self.settings.node]
-        self.gate.change(Topology.of(others, topology.revision), topology)
+        # It was listed: others need never come to its revision. They have seen us once they are at that of our record.
+        ours = topology.nodes.get(self.settings.node)
+        self.gate.change(Topology.of(others, topology.revision), topology, ours.mod_revision if ours else 0)
         self.mesh.follow(topology)
         self.fleet.take(topology)
 
@@ -238,8 +240,7 @@ class Gateway:
                 await self.removals.take_over(line, message)
 
     def _fall_behind(self, revision: int) -> None:
-        topology = self.fleet.topology
-        if self.fleet.routed_at(revision, topology.cluster_id).revision > topology.revision:
+        if revision > self.fleet.topology.synced_revision:
             self._wanted = revision
             self._behind.set()
 
@@ -251,8 +252,7 @@ class Gateway:
             revision = self._wanted
             with contextlib.suppress(WaitTimeout, AgentStopped):
                 topology = await self.agent.wait_for(revision, _CATCH_UP_SECONDS)
-                self.fleet.synced(revision, topology)
-                if self.fleet.topology.revision >= topology.revision:  # else it is about to be taken, and that looks
+                if self.fleet.synced(topology):  # else another one is about to be taken, and that looks
                     self.keeper.look_again()
             await asyncio.sleep(_ASK_SECONDS)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import clusterd
-from clusterd import Observer
+from clusterd import Action, Observer, RoutedAt, judge
 from clusterd.testing import EtcdServer, eventually
 
 
@@ -29,6 +29,22 @@ async def test_it_sees_the_fleet_and_the_fleet_does_not_see_it(etcd: EtcdServer,
         assert await observer.wait_for(await etcd.admin.revision(), 5) == observer.topology
     with pytest.raises(StopAsyncIteration):
         await anext(changes)
+
+
+async def test_a_node_serves_who_listed_at_a_revision_that_changed_no_node(etcd: EtcdServer, fleet: Any) -> None:
+    """A node that only follows changes never comes to such a revision by itself: the barrier asks etcd, and tells."""
+    agent = await fleet.agent("gw-1", ttl=60)
+    await etcd.admin.put("/of/others", "1")
+    async with Observer(etcd.endpoints) as router:
+        routed_at = RoutedAt.of(router.topology)
+        assert judge(agent.topology, "gw-1", "user-42", routed_at).action is Action.CATCH_UP
+        topology = await agent.wait_for(routed_at.revision, 10)
+        assert judge(topology, "gw-1", "user-42", routed_at).action is Action.SERVE
+        assert judge(agent.topology, "gw-1", "user-42", routed_at).action is Action.SERVE
+        await agent.update(weight=50)
+        await eventually(lambda: router.topology.nodes["gw-1"].weight == 50)
+        routed_at = RoutedAt.of(router.topology)
+        assert judge(await agent.wait_for(routed_at.revision), "gw-1", "user-42", routed_at).action is Action.SERVE
 
 
 async def test_it_keeps_the_topology_while_etcd_is_away_and_catches_up(etcd: EtcdServer, fleet: Any) -> None:

@@ -99,7 +99,7 @@ async def test_what_was_routed_by_a_revision_without_a_change_is_stored_once_tha
     bench.publish(bench.ours, revision=12)
     bench.keeper.hear(bench.edge, Follow(bench.ours, [], 12, 0))
     assert await bench.stored_here() == []
-    bench.fleet.synced(13, bench.fleet.topology)
+    assert bench.fleet.synced(bench.fleet.topology.synced(13))
     bench.keeper.look_again()
     await eventually(lambda: bench.edge.of(Following) and bench.edge.of(Stored))
     assert behind == [12, 12]

@@ -36,6 +36,18 @@ def test_who_is_behind_catches_up_first(node_id: str) -> None:
     assert judge(BEFORE, node_id, KEY, RoutedAt.of(AFTER)).action is Action.CATCH_UP
 
 
+def test_a_revision_that_changed_no_node_is_caught_up_with_by_knowing_so() -> None:
+    quiet = BEFORE.synced(11)
+    assert quiet == BEFORE
+    assert judge(BEFORE, HELD, KEY, RoutedAt(11, 0xC0FFEE)).action is Action.CATCH_UP
+    assert judge(quiet, HELD, KEY, RoutedAt(11, 0xC0FFEE)).action is Action.SERVE
+    assert judge(quiet, HELD, KEY, RoutedAt(12, 0xC0FFEE)).action is Action.CATCH_UP
+    assert judge(quiet, OTHER, KEY, RoutedAt(11, 0xC0FFEE)).routed_at == RoutedAt(11, 0xC0FFEE)
+    assert judge(quiet, OTHER, KEY, RoutedAt(9, 0xC0FFEE)).routed_at == RoutedAt.of(BEFORE)
+    assert quiet.mark(stale_since=1.0).synced_revision == 11
+    assert quiet.evolve((), ("a",), 13, cluster_id=0xC0FFEE).synced_revision == 13
+
+
 def test_where_nobody_may_own_slots_the_request_is_rejected() -> None:
     verdict = judge(Topology.of([], 12), "a", KEY, RoutedAt(10))
     assert (verdict.action, verdict.owner) == (Action.REJECT, None)
