@@ -40,7 +40,7 @@ format: $(STAMP) ## put the code into the form that check wants
 	$(BIN)/ruff format .
 
 test: $(STAMP) ## run the tests; TESTS=tests/unit for some of them
-	$(BIN)/pytest -n 3 $(PYTEST_FLAGS) $(TESTS)
+	$(BIN)/pytest -n 4 $(PYTEST_FLAGS) $(TESTS)
 
 chaos: $(STAMP) ## a fleet of 50 while everything breaks, its history checked; SECONDS=180 SEED=...
 	$(BIN)/python -m tests.chaos.fleet.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
@@ -51,7 +51,7 @@ chaos-elections: $(STAMP) # elections alone, with more faults for each term
 	$(BIN)/python -m tests.chaos.elections --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --strict
 
 chaos-drain: $(STAMP) # the agent, the operator's command and etcd are killed at each step of a drain
-	TEST_EVERY_STEP=1 $(BIN)/pytest -n 3 $(PYTEST_FLAGS) tests/integration/drain/test_every_step.py
+	TEST_EVERY_STEP=1 $(BIN)/pytest -n 4 $(PYTEST_FLAGS) tests/integration/drain/test_every_step.py
 
 fuzz: $(STAMP) ## look for input that breaks something; SECONDS=180
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
