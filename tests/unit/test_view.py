@@ -2,78 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.etcd.messages import Event, Header, KeyValue, RangeReply
-from clusterd.keys import Keyspace
-from clusterd.node import Node, decode_node, encode_node
-from clusterd.topology import Change, Topology
+from clusterd.etcd.messages import Header, KeyValue
+from clusterd.node import Node
+from clusterd.topology import Change
 from clusterd.view import FleetView
-
-TTL = 10.0
-SPACE = Keyspace()
-NAMES = (b"gw-1", b"gw-2", b"gw-3", b"a/b", b"\xff", b"\\xff", b"")
-
-
-def key(name: str | bytes) -> bytes:
-    return SPACE.nodes + (name if isinstance(name, bytes) else name.encode())
-
-
-def kv(name: str | bytes, revision: int, *, lease: int = 1, weight: int = 100) -> KeyValue:
-    """What etcd has at the key of a node that put its record at `revision`; a name that is no id gets a bare word."""
-    node_id = SPACE.node_id(key(name))
-    try:
-        value = encode_node(Node(id=node_id, address="10.0.0.5:8080", weight=weight))
-    except ValueError:
-        value = b"active"
-    return KeyValue(key=key(name), value=value, create_revision=revision, mod_revision=revision, version=1, lease=lease)
-
-
-def put(name: str | bytes, revision: int, *, weight: int = 100) -> Event:
-    return Event(kv=kv(name, revision, weight=weight))
-
-
-def deleted(name: str | bytes, revision: int) -> Event:
-    return Event(kv=KeyValue(key=key(name), mod_revision=revision), type="DELETE")
-
-
-def listing(*kvs: KeyValue, revision: int, cluster_id: int = 3, raft_term: int = 2) -> RangeReply:
-    header = Header(cluster_id=cluster_id, revision=revision, raft_term=raft_term)
-    return RangeReply(header=header, kvs=tuple(sorted(kvs, key=lambda kv: kv.key)), count=len(kvs))
-
-
-def expected(kvs: dict[bytes, KeyValue]) -> dict[str, Node]:
-    found = (
-        decode_node(SPACE.node_id(kv.key), kv.value, lease=kv.lease, mod_revision=kv.mod_revision)
-        for kv in kvs.values()
-    )
-    return {node.id: node for node in found}
-
-
-def ids(change: Change) -> tuple[str, str, str]:
-    """Who joined, left and was updated."""
-    return (
-        " ".join(node.id for node in change.joined),
-        " ".join(node.id for node in change.left),
-        " ".join(update.after.id for update in change.updated),
-    )
-
-
-def doubted(topology: Topology) -> str:
-    return " ".join(node.id for node in topology if node.unconfirmed)
-
-
-def answering(view: FleetView, until: float) -> FleetView:
-    """Let etcd answer often enough up to a time."""
-    while view.last_reached < until:
-        view.reached(min(view.last_reached + TTL / 4, until))
-    return view
+from tests.unit.views import NAMES, SPACE, TTL, answering, deleted, doubted, expected, ids, key, kv, listing, put
 
 
 @pytest.fixture
@@ -352,117 +289,6 @@ def test_a_restore_with_the_same_revision_is_known_by_its_raft_term(view: FleetV
     view.snapshot(listing(kv("gw-1", 8), revision=10, raft_term=1), sent=1.0)
     assert doubted(view.topology) == "gw-2 gw-3"
     assert not view.rebuilt(Header(cluster_id=3, revision=10, raft_term=1), 10)
-
-
-# --- Any order of all of it ---
-
-
-@dataclass
-class Fleet:
-    """A view beside a model of the etcd it looks at."""
-
-    now: float = 0.0
-    revision: int = 1
-    keys: dict[bytes, KeyValue] = field(default_factory=dict)
-    unseen: list[Event] = field(default_factory=list)
-    view: FleetView = field(default_factory=lambda: FleetView(TTL, SPACE.node_id, now=0.0))
-
-    def __post_init__(self) -> None:
-        self.list()
-
-    def put(self) -> None:
-        self.revision += 1
-        event = put(NAMES[self.revision % len(NAMES)], self.revision)
-        self.keys[event.kv.key] = event.kv
-        self.unseen.append(event)
-
-    def delete(self) -> None:
-        if self.keys:
-            self.revision += 1
-            gone = sorted(self.keys)[self.revision % len(self.keys)]
-            del self.keys[gone]
-            self.unseen.append(Event(kv=KeyValue(key=gone, mod_revision=self.revision), type="DELETE"))
-
-    def deliver(self) -> None:
-        if self.unseen:
-            self.view.apply(self.unseen, self.now)
-            self.unseen = []
-
-    def list(self) -> None:
-        self.view.snapshot(listing(*self.keys.values(), revision=self.revision), sent=self.now)
-        self.unseen = []
-
-    def reach(self) -> None:
-        self.view.reached(self.now)
-
-    def break_off(self) -> None:
-        self.view.broken(self.now)
-
-    def follow(self) -> None:
-        self.view.followed()
-
-    def tick(self) -> None:
-        self.view.tick(self.now)
-        assert not self.view.tick(self.now), "time that does not pass changes nothing"
-        upcoming = self.view.next_tick(self.now)
-        assert self.now < upcoming < math.inf
-        assert not self.view.tick((self.now + upcoming) / 2), "the next tick is never late"
-
-
-STEPS = [Fleet.put, Fleet.delete, Fleet.deliver, Fleet.list, Fleet.reach, Fleet.break_off, Fleet.follow, Fleet.tick]
-
-
-@settings(max_examples=150)
-@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 12)), max_size=50))
-def test_whatever_happens_etcds_nodes_are_shown_and_all_others_are_marked(
-    steps: list[tuple[Callable[[Fleet], None], int]],
-) -> None:
-    fleet = Fleet()
-    for step, halves in steps:
-        fleet.now += halves / 2
-        step(fleet)
-        if not fleet.unseen:
-            shown = {node.id: node for node in fleet.view.topology if not node.unconfirmed}
-            assert shown == expected(fleet.keys)
-            assert fleet.view.key_count == len(fleet.keys)
-    fleet.follow()
-    fleet.list()
-    for _ in range(8):  # all is well for two TTLs: nothing doubtful is left
-        fleet.now += TTL / 4
-        fleet.reach()
-        fleet.tick()
-    assert dict(fleet.view.topology.nodes) == expected(fleet.keys)
-    assert not fleet.view.topology.stale
-
-
-@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 12)), max_size=30))
-def test_the_clock_alone_brings_a_silent_fleet_to_its_end_state(
-    steps: list[tuple[Callable[[Fleet], None], int]],
-) -> None:
-    fleet = Fleet()
-    for step, halves in steps:
-        fleet.now += halves / 2
-        step(fleet)
-    for _ in range(4):
-        fleet.now = fleet.view.next_tick(fleet.now)
-        fleet.view.tick(fleet.now)
-    assert fleet.view.topology.stale
-    fleet.now += TTL
-    assert not fleet.view.tick(fleet.now)
-
-
-@given(st.lists(st.sampled_from([Fleet.put, Fleet.delete, Fleet.deliver, Fleet.tick]), max_size=30))
-def test_an_outage_takes_nobody_out_of_the_fleet(steps: list[Callable[[Fleet], None]]) -> None:
-    fleet = Fleet()
-    for _ in range(5):
-        fleet.put()
-    fleet.deliver()
-    fleet.now = TTL / 2
-    for step in steps:
-        before = set(fleet.view.topology.nodes)
-        fleet.now += 1.0
-        step(fleet)
-        assert before <= set(fleet.view.topology.nodes)
 
 
 def test_after_a_hint_that_etcd_was_rebuilt_the_next_list_loses_nobody_though_its_revision_looks_right(

@@ -8,7 +8,7 @@ import pty
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from clusterd.child import Child
 from clusterd.node import Node, encode_node
 from clusterd.status import NodeStatus, encode_status
 from clusterd.testing import EtcdBinary, EtcdServer, newest_etcd
+from tests.integration.cli.yard import Yard
 
 _SECONDS = 30.0
 
@@ -200,3 +201,10 @@ def password_file(tmp_path: Path) -> Path:
     file = tmp_path / "password"
     file.write_text("pw\n")
     return file
+
+
+@pytest.fixture
+async def yard(etcd: EtcdServer) -> AsyncIterator[Yard]:
+    """Nodes to be drained."""
+    async with AsyncExitStack() as stack:
+        yield Yard(etcd, stack)

@@ -6,62 +6,11 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from clusterd import Agent, Drain
-from clusterd.drain import Intent, make_drain
-from clusterd.drain.intent import decode_intent
-from clusterd.drain.operator import place_intents
-from clusterd.etcd.client import Client
-from clusterd.etcd.options import EtcdOptions
-from clusterd.keys import Keyspace
-from clusterd.node import Node, NodeState, encode_node
-from clusterd.testing import AgentProcess, EtcdServer, TcpProxy, eventually
-
-
-class Yard:
-    """Starts nodes: processes without sessions, and gateways with some, which go as fast as they are asked to."""
-
-    def __init__(self, etcd: EtcdServer, stack: AsyncExitStack) -> None:
-        self.etcd = etcd
-        self._stack = stack
-
-    async def process(self, node: str, *arguments: str) -> AgentProcess:
-        where = ("--etcd", self.etcd.endpoint, "--ttl", "2", "--node", node, "--address", "127.0.0.1:80")
-        process = await self._stack.enter_async_context(AgentProcess(*where, *arguments))
-        await process.wait_for_line("is registered", 20.0)
-        return process
-
-    async def gateway(self, node: str, sessions: int, **options: Any) -> Agent:
-        agent = Agent(node, "10.0.0.1:80", etcd=self.etcd.endpoint, ttl=2, start_timeout=20.0, **options)
-        held = set(range(sessions))
-        agent.sessions.count_with(lambda: len(held))
-
-        async def evacuate(drain: Drain) -> None:
-            async for batch in drain.batches(lambda: held):
-                held.difference_update(batch)
-
-        agent.on_drain(evacuate)
-        return await self._stack.enter_async_context(agent)
-
-    async def wanted(self) -> list[str]:
-        """The nodes that have an intent."""
-        return sorted(kv.key.decode().removeprefix("/intents/") for kv in await self.etcd.admin.range("/intents/"))
-
-
-@pytest.fixture
-async def yard(etcd: EtcdServer) -> AsyncIterator[Yard]:
-    async with AsyncExitStack() as stack:
-        yield Yard(etcd, stack)
-
-
-def is_state(agent: Agent, state: str) -> Callable[[], bool]:
-    return lambda: agent.node.state.value == state
+from clusterd.testing import eventually
+from tests.integration.cli.yard import Yard, is_state
 
 
 async def test_a_process_without_sessions_is_drained_and_taken_back(
@@ -364,132 +313,6 @@ async def test_both_timeouts_act(yard: Yard, clusterctl: Any, here: dict[str, st
     assert "After `drain`" in (await clusterctl("--help")).out
 
 
-class TestInterrupted:
-    """The command is interrupted while it places a cohort too large for one transaction."""
-
-    NODES = 250
-
-    @pytest.fixture
-    async def placing(self, yard: Yard, started: Any) -> AsyncIterator[tuple[Any, TcpProxy, Agent]]:
-        """A drain of many, through a slow network, of whose nodes some have been asked; the first one is real."""
-        agent = await yard.gateway("gw-000", 5)
-        lease = await yard.etcd.admin.lease_grant(300)
-        for number in range(1, self.NODES):
-            node = Node(id=f"gw-{number:03}", address="127.0.0.1:80", state=NodeState.CORDONED)
-            await yard.etcd.admin.put(f"/nodes/{node.id}", encode_node(node), lease=lease)
-        async with TcpProxy(yard.etcd.endpoint) as proxy:
-            chosen = ("drain", "--all", "-y", "--settle", "0", "--endpoints", proxy.endpoint)
-            async with started(*chosen, env={"CLUSTERCTL_TIMEOUT": "20s"}) as child:
-                assert b"SESSIONS" in await child.stdout.readline()
-                proxy.delay(0.3)
-                await eventually(yard.wanted, timeout=30)
-                proxy.drop()
-                assert len(await yard.wanted()) < self.NODES
-                yield child, proxy, agent
-
-    async def test_by_ctrl_c_takes_back_what_was_asked(self, yard: Yard, placing: Any) -> None:
-        child, proxy, agent = placing
-        child.send_signal(signal.SIGINT)
-        await proxy.heal()
-        async with asyncio.timeout(30):
-            rest = await child.stderr.read()
-            assert await child.wait() == 130
-        assert b"what was asked so far is taken back" in rest
-        assert await yard.wanted() == []
-        await eventually(is_state(agent, "active"))
-
-    async def test_by_a_kill_moves_nobody(self, placing: Any, clusterctl: Any, here: Any) -> None:
-        child, _, agent = placing
-        await child.kill()
-        await eventually(is_state(agent, "cordoned"))
-
-        async def says() -> bool:
-            shown = (await clusterctl("drain", "status", "gw-000", "-o", "json", env=here)).out
-            return "if its operator was interrupted" in json.loads(shown)[0]["blocked_by"]
-
-        await eventually(says)
-        assert agent.sessions.count == 5
-        assert (await clusterctl("undrain", "--all", env=here)).code == 0
-        await eventually(is_state(agent, "active"))
-
-
-class TestChangesInterrupted:
-    """`drain set` is interrupted while it changes more drains than fit into one transaction."""
-
-    NODES = 150
-    CHANGE = ("drain", "set", "--all", "-y", "--rate", "500/s")
-
-    @pytest.fixture
-    async def changing(self, yard: Yard, started: Any) -> AsyncIterator[tuple[Any, TcpProxy, Agent]]:
-        """A change of many drains, through a slow network, some of which are changed; the first one is of a node."""
-        agent = await yard.gateway("gw-000", 200)
-        async with Client(EtcdOptions.of(yard.etcd.endpoint)) as client:
-            ids = [f"gw-{number:03}" for number in range(self.NODES)]
-            intents = {node: make_drain(by="ann@ops", now=datetime.now(UTC), rate=1.0, settle=0.0) for node in ids}
-            await place_intents(client, Keyspace(), intents)
-        await eventually(is_state(agent, "draining"))
-        async with TcpProxy(yard.etcd.endpoint) as proxy:
-            proxy.delay(0.2)
-            where = ("--endpoints", proxy.endpoint)
-            async with started(*self.CHANGE, *where, env={"CLUSTERCTL_TIMEOUT": "20s"}) as child:
-                await eventually(lambda: rates(yard, 500.0), timeout=30)
-                proxy.drop()
-                assert await rates(yard, 1.0)
-                yield child, proxy, agent
-
-    async def test_by_ctrl_c_changes_them_back(self, yard: Yard, changing: Any) -> None:
-        child, proxy, agent = changing
-        child.send_signal(signal.SIGINT)
-        await proxy.heal()
-        async with asyncio.timeout(30):
-            rest = await child.stderr.read()
-            assert await child.wait() == 130
-        assert b"what was changed is changed back. Look: clusterctl drain status --endpoints" in rest
-        assert await rates(yard, 1.0) == self.NODES
-        assert is_state(agent, "draining")()
-
-    async def test_by_a_kill_leaves_drains_that_go_on_and_can_be_changed_again(
-        self, yard: Yard, changing: Any, clusterctl: Any, here: Any
-    ) -> None:
-        child, _, agent = changing
-        await child.kill()
-        assert await rates(yard, 1.0) + await rates(yard, 500.0) == self.NODES
-        assert not any(intent.placing for intent in await intents_of(yard))
-        assert (await clusterctl(*self.CHANGE, env=here)).code == 0
-        assert await rates(yard, 500.0) == self.NODES
-        await eventually(is_state(agent, "drained"))
-
-
-async def intents_of(yard: Yard) -> list[Intent]:
-    found = [decode_intent(kv.value) for kv in await yard.etcd.admin.range("/intents/")]
-    return [intent for intent in found if intent is not None]
-
-
-async def rates(yard: Yard, rate: float) -> int:
-    """How many drains go at this rate."""
-    return sum(intent.rate == rate for intent in await intents_of(yard))
-
-
-async def test_a_drain_whose_answer_never_came_says_how_to_find_out(
-    yard: Yard, started: Any, clusterctl: Any, here: dict[str, str]
-) -> None:
-    agent = await yard.gateway("gw-1", 5)
-    async with TcpProxy(yard.etcd.endpoint) as proxy:
-        proxy.delay(0.2)
-        command = ("drain", "gw-1", "-y", "--settle", "0", "--endpoints", proxy.endpoint)
-        async with started(*command, env={"CLUSTERCTL_TIMEOUT": "3s"}) as child:
-            await eventually(yard.wanted, timeout=30)
-            proxy.drop()
-            async with asyncio.timeout(30):
-                assert await child.wait() == 3
-                err = (await child.stderr.read()).decode()
-    look = f"look, when it is back, with clusterctl drain status --endpoints {proxy.endpoint}"
-    assert f"etcd may have taken all of it, or a part: {look}" in err
-    assert err.count("\n") == 2
-    assert (await clusterctl("drain", "status", "-w", "gw-1", env=here)).code == 0
-    assert is_state(agent, "drained")()
-
-
 async def test_a_limit_that_no_change_could_keep_is_refused(yard: Yard, clusterctl: Any, here: dict[str, str]) -> None:
     for node in ("gw-1", "gw-2", "gw-3"):
         await yard.gateway(node, 50)
@@ -497,7 +320,7 @@ async def test_a_limit_that_no_change_could_keep_is_refused(yard: Yard, clusterc
     refused = await clusterctl("drain", "set", "gw-1", "--min-active", "3", env=here)
     assert refused.code == 5
     assert "2 active nodes would remain of the 3 that --min-active wants: lower it," in refused.err
-    assert await rates(yard, 1.0) == 1
+    assert await yard.rates(1.0) == 1
     assert (await clusterctl("drain", "set", "gw-1", "--min-active", "2", env=here)).code == 0
 
 

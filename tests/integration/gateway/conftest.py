@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import re
 import shutil
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ from examples.gateway.log.redis import RedisLog
 from examples.gateway.log.sqlite import SqliteLog
 from examples.gateway.node import Gateway, Settings
 from tests.conftest import missing
+from tests.integration.gateway.peer import Peer
 
 TTL = 2
 LIMITS = Limits(mailbox=10, room=70, page=4)
+_users = (f"user-{number}" for number in itertools.count())
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -144,3 +149,48 @@ async def yard(etcd: EtcdServer, tmp_path: Path) -> AsyncIterator[Yard]:
     """Gateways and clients on a fresh etcd."""
     async with AsyncExitStack() as stack:
         yield Yard(etcd, tmp_path, stack)
+
+
+@asynccontextmanager
+async def node(directory: Path) -> AsyncIterator[int]:
+    """Run a node as a process of its own, and yield its port."""
+    (directory / "secret").write_text("correct horse battery staple")
+    log = directory / "log"
+    async with EtcdServer() as etcd:
+        command = (sys.executable, "-m", "examples.gateway", "node", "--node", "gw-1", "--etcd", etcd.endpoint)
+        flags = ("--secret-file", str(directory / "secret"), "--log", str(directory / "db"), "--fsync", "never")
+        with log.open("wb") as out:
+            process = await Child.spawn((*command, *flags), stdout=out, stderr=out)
+        try:
+            await eventually(lambda: port_in(log), what="a node that takes clients")
+            yield port_in(log)
+        finally:
+            await process.kill()
+
+
+def port_in(log: Path) -> int:
+    found = re.search(r"takes clients at http://127\.0\.0\.1:(\d+)/", log.read_text())
+    return int(found[1]) if found else 0
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A node for all that is asked here."""
+    with asyncio.Runner() as runner:
+        running = node(tmp_path_factory.mktemp("gateway"))
+        yield runner.run(running.__aenter__())
+        runner.run(running.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def peer(port: int) -> Iterator[Peer]:
+    """A client that has said hello."""
+    with Peer(port) as peer:
+        yield peer.upgrade(next(_users))
+
+
+@pytest.fixture
+def stranger(port: int) -> Iterator[Peer]:
+    """A client that has said nothing yet."""
+    with Peer(port) as peer:
+        yield peer

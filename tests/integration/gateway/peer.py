@@ -10,6 +10,8 @@ from contextlib import suppress
 from typing import Any, Self
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
+CLOSED_FOR_PROTOCOL, CLOSED_FOR_KIND, CLOSED_FOR_TEXT, CLOSED_FOR_SIZE = 1002, 1003, 1007, 1009
+WHO = b'{"t":"who","of":"user:nobody"}'
 MASK = b"\x37\xfa\x21\x3d"
 REQUEST = {
     "Host": "gateway",
@@ -155,3 +157,8 @@ class Peer:
         if not got:
             raise EOFError(f"the connection ended after {self._got!r}")
         self._got += got
+
+
+def to_self(peer: Peer, body: str) -> bytes:
+    """Return a message to the own mailbox, from where it comes back."""
+    return f'{{"t":"send","id":"1","to":"user:{peer.user}","body":"{body}"}}'.encode()

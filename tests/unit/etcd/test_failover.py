@@ -1,20 +1,13 @@
-"""How a call gets to an answer: whose turn it is, how long each may take, whose cluster it is.
-
-The places here stand for endpoints, not for the wire: what etcd says is tested with real ones.
-"""
+"""How a call gets to an answer: whose turn it is, how long each may take, who logs in."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from clusterd.etcd.auth import TokenSource
-from clusterd.etcd.endpoints import EndpointPool
 from clusterd.etcd.errors import (
     AuthChanged,
     AuthExpired,
@@ -25,68 +18,8 @@ from clusterd.etcd.errors import (
     Refused,
     TlsFailed,
     Unavailable,
-    WrongCluster,
 )
-from clusterd.etcd.failover import Failover
-
-
-class Place:
-    """An endpoint of a cluster, which takes what it is told to take for an answer."""
-
-    def __init__(self, endpoint: str, cluster_id: int = 3) -> None:
-        self.endpoint = endpoint
-        self.cluster_id = cluster_id
-        self.known = False
-        self.slow = False
-        self.introduction = asyncio.Lock()
-        self.introductions = 0
-        self.error: EtcdError | None = None
-
-    async def detect_version(self) -> str:
-        self.introductions += 1
-        if self.error is not None:
-            raise self.error
-        return "3.5.0"
-
-    async def unary(self, rpc: str, *_: object) -> bytes:
-        assert rpc == "/maintenance/status"
-        return f'{{"header":{{"cluster_id":"{self.cluster_id}"}}}}'.encode()
-
-
-class Cluster:
-    """Places a, b, c in this order, and a failover over them."""
-
-    def __init__(self, count: int = 3, login: Callable[[], Awaitable[str]] | None = None) -> None:
-        names = [f"http://{name}:2379" for name in "abc"[:count]]
-        pool = EndpointPool(names, random.Random(0))
-        for name in names:
-            pool.failed(name)
-        self.places = [Place(name) for name in names]
-        self.failover = Failover(pool, TokenSource(login))
-        self.failover.transports = {place.endpoint: place for place in self.places}  # type: ignore[misc]
-        self.asked: list[tuple[str, str | None]] = []
-
-    @property
-    def turns(self) -> str:
-        """Who was asked, in order: `abc`."""
-        return "".join(endpoint[7] for endpoint, _ in self.asked)
-
-    async def attempt(self, place: Any, token: str | None) -> str:
-        self.asked.append((place.endpoint, token))
-        if place.error is not None:
-            raise place.error
-        return str(place.endpoint)
-
-    async def run(self, seconds: float = 1.0, **options: Any) -> str:
-        return await self.failover.run(self.attempt, seconds, **options)
-
-    def fail(self, error: EtcdError, names: str = "abc") -> None:
-        for place in self.places:
-            if place.endpoint[7] in names:
-                place.error = error
-
-
-DOWN = Unavailable("down")
+from tests.unit.etcd.places import DOWN, Cluster
 
 
 async def test_calls_stay_at_the_first_endpoint_while_it_answers() -> None:
@@ -330,88 +263,3 @@ async def test_the_login_itself_goes_without_a_token() -> None:
     cluster = Cluster(login=None)
     await cluster.run(login=False)
     assert cluster.asked == [("http://a:2379", None)]
-
-
-# --- Which cluster ---
-
-
-async def test_an_endpoint_is_introduced_once_and_again_after_a_failure() -> None:
-    cluster = Cluster(1)
-    await cluster.run()
-    await cluster.run()
-    assert cluster.places[0].introductions == 1
-    cluster.failover.failed("http://a:2379")
-    await cluster.run()
-    assert cluster.places[0].introductions == 2
-    assert cluster.failover.cluster_id == 3
-
-
-def of_clusters(*cluster_ids: int) -> Cluster:
-    cluster = Cluster(len(cluster_ids))
-    for place, cluster_id in zip(cluster.places, cluster_ids, strict=True):
-        place.cluster_id = cluster_id
-    return cluster
-
-
-async def renew(cluster: Cluster, cluster_ids: Sequence[int]) -> None:
-    """Set all endpoints up anew: their connections break, and these clusters answer."""
-    for place, cluster_id in zip(cluster.places, cluster_ids, strict=True):
-        place.cluster_id = cluster_id
-        cluster.failover.failed(place.endpoint)
-
-
-async def test_an_endpoint_of_another_cluster_is_passed_over() -> None:
-    cluster = of_clusters(3, 4, 3)
-    await cluster.run()
-    cluster.fail(DOWN, "a")
-    assert await cluster.run() == "http://c:2379"
-    assert "b" not in cluster.turns
-
-
-async def test_one_of_three_endpoints_does_not_make_another_cluster() -> None:
-    cluster = of_clusters(3, 4, 3)
-    await cluster.run()
-    cluster.fail(DOWN, "ac")
-    with pytest.raises(Unavailable):
-        await cluster.run(0.3)
-    assert cluster.failover.cluster_id == 3
-
-
-@pytest.mark.parametrize(("before", "after"), [([3], [4]), ([3, 3, 3], [4, 4, 4]), ([3, 3, 3], [4, 4, 5])])
-async def test_a_cluster_that_was_set_up_anew_is_taken_over(before: list[int], after: list[int]) -> None:
-    cluster = of_clusters(*before)
-    await cluster.run()
-    await renew(cluster, after)
-    assert await cluster.run(3.0) == "http://a:2379"
-    assert cluster.failover.cluster_id == 4
-
-
-async def test_two_endpoints_that_disagree_are_no_cluster_set_up_anew() -> None:
-    cluster = of_clusters(3, 3)
-    await cluster.run()
-    await renew(cluster, [4, 5])
-    with pytest.raises(WrongCluster, match="give endpoints of one cluster only"):
-        await cluster.run(0.3)
-    assert cluster.failover.cluster_id == 3
-
-
-async def test_nothing_is_written_to_an_endpoint_before_its_cluster_is_known() -> None:
-    cluster = of_clusters(3, 4)
-    await cluster.run()
-    cluster.fail(DOWN, "a")
-    with pytest.raises(Unavailable):
-        await cluster.run(0.3)
-    assert "b" not in cluster.turns
-
-
-async def test_an_endpoint_that_is_slow_twice_in_a_row_is_introduced_again() -> None:
-    cluster = Cluster(1)
-    (place,) = cluster.places
-    await cluster.failover.run(cluster.attempt, 1.0)
-    cluster.failover.failed(place.endpoint, slow=True)
-    await cluster.failover.run(cluster.attempt, 1.0)
-    assert place.introductions == 1
-    cluster.failover.failed(place.endpoint, slow=True)
-    cluster.failover.failed(place.endpoint, slow=True)
-    await cluster.failover.run(cluster.attempt, 1.0)
-    assert place.introductions == 2
