@@ -142,6 +142,8 @@ async def test_a_watch_that_delivers_nothing_shows_as_lag_until_the_topology_has
         agent = Agent("gw-1", "10.0.0.1:80", etcd=proxy.endpoint, ttl=3)
         registry.register(AgentMetrics(agent))
         async with agent:
+            await etcd.admin.put("/nodes/gw-0", encode_node(Node(id="gw-0", address="10.0.0.3:80")))
+            await eventually(lambda: "gw-0" in agent.topology)  # by the watch: it is there by now
             assert lag() == 0
             proxy.half_open()  # the watch is gone, and nobody has told its reader
             await etcd.admin.put("/nodes/gw-2", encode_node(Node(id="gw-2", address="10.0.0.2:80")))
