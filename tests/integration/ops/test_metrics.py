@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,21 @@ async def test_a_gateway_that_embeds_the_agent_gets_the_same(etcd: EtcdServer) -
     assert registry.get_sample_value("clusterd_registered") == 0
 
 
+async def lose_an_event(etcd: EtcdServer, proxy: TcpProxy, agent: Agent, lag: Callable[[], float]) -> str:
+    """Have a node join that a watch, dead without a sign, doesn't tell of, until that is known; return its id.
+
+    The call that looks may be lost with the watch: then that is replaced before anybody knows what it lacked.
+    """
+    names = (f"gw-{number}" for number in itertools.count(2))
+    while not lag():
+        node = next(names)
+        proxy.half_open()
+        await etcd.admin.put(f"/nodes/{node}", encode_node(Node(id=node, address="10.0.0.2:80")))
+        while not lag() and node not in agent.topology:  # noqa: ASYNC110 - neither has an event
+            await asyncio.sleep(0.02)
+    return node
+
+
 async def test_a_watch_that_delivers_nothing_shows_as_lag_until_the_topology_has_caught_up(etcd: EtcdServer) -> None:
     from prometheus_client import CollectorRegistry
 
@@ -142,15 +159,12 @@ async def test_a_watch_that_delivers_nothing_shows_as_lag_until_the_topology_has
         agent = Agent("gw-1", "10.0.0.1:80", etcd=proxy.endpoint, ttl=3)
         registry.register(AgentMetrics(agent))
         async with agent:
-            await etcd.admin.put("/nodes/gw-0", encode_node(Node(id="gw-0", address="10.0.0.3:80")))
-            await eventually(lambda: "gw-0" in agent.topology)  # by the watch: it is there by now
             assert lag() == 0
-            proxy.half_open()  # the watch is gone, and nobody has told its reader
-            await etcd.admin.put("/nodes/gw-2", encode_node(Node(id="gw-2", address="10.0.0.2:80")))
-            await eventually(lambda: lag() > 0)
+            async with asyncio.timeout(60):
+                node = await lose_an_event(etcd, proxy, agent, lag)
             proxy.drop()  # so that a new list doesn't come at once
             await eventually(lambda: lag() > 1.5)
-            assert "gw-2" not in agent.topology.nodes
+            assert node not in agent.topology
             await proxy.heal()
             await eventually(lambda: lag() == 0)
-            assert "gw-2" in agent.topology.nodes
+            assert node in agent.topology
