@@ -7,20 +7,19 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
-from clusterd.aio import plain_errors
+from clusterd.aio import RunsOnce, plain_errors
 from clusterd.drain import DrainController, Handler, Orders, Sessions, Site
 from clusterd.drain.site import DEFAULT_STALL_AFTER
 from clusterd.election import Election, ElectionDesk, Term, run_on_leader
 from clusterd.election.contest import DEFAULT_SETTLE, OnLost
-from clusterd.errors import AgentStopped, UsageError
+from clusterd.errors import AgentStopped
 from clusterd.etcd.calls import CallObserver
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
-from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions
+from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions, check_start_timeout
 from clusterd.feed import Changes
 from clusterd.figures import Figures
 from clusterd.keys import Keyspace
@@ -36,7 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Agent:
+class Agent(RunsOnce):
     """One node of the fleet: registers itself, and holds the live topology.
 
     Use it as an async context manager. Entering returns once the node is registered and sees itself in the topology;
@@ -63,6 +62,8 @@ class Agent:
     `Refused` for what it refuses (login, permission), `NodeIdHeld` when a live instance has the id.
     """
 
+    _once = "an agent runs once: make a new one, which is a new instance of the node"
+
     def __init__(
         self,
         node: str,
@@ -84,9 +85,7 @@ class Agent:
         self._keyspace = Keyspace(prefix)
         self._ttl = check_ttl(ttl)
         self._replace = replace
-        if not start_timeout > 0:
-            raise UsageError(f"start_timeout {start_timeout} is out of range: give a number of seconds above 0")
-        self._start_timeout = start_timeout
+        self._start_timeout = check_start_timeout(start_timeout)
         self._first = Node(
             id=node,
             address=address,
@@ -105,24 +104,11 @@ class Agent:
         self._stall_after = stall_after
         self._handler: Handler | None = None
         self._observers: list[CallObserver] = []
-        self._life: contextlib.AbstractAsyncContextManager[None] | None = None
         self._client: Client | None = None
         self._mirror: Mirror | None = None
         self._registration: Registration | None = None
         self._desk: ElectionDesk | None = None
         self._drains: DrainController | None = None
-
-    async def __aenter__(self) -> Self:
-        if self._life is not None:
-            raise UsageError("an agent runs once: make a new one, which is a new instance of the node")
-        self._life = self._live()
-        await self._life.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._life.__aexit__(kind, error, trace) if self._life else None
 
     @property
     def node(self) -> Node:

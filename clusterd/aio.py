@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import logging
 import random
+import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from clusterd.errors import UsageError
 
 _AT_A_TIME = 16
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +95,32 @@ async def beside(coroutine: Coroutine[Any, Any, Any], *, name: str) -> AsyncIter
         raise errors[0]
 
 
-async def _end(tasks: Sequence[asyncio.Task[Any]]) -> list[BaseException]:
-    """Cancel tasks and await them all, also when cancelled meanwhile; returns the errors of those that failed."""
+@contextlib.asynccontextmanager
+async def needing(coroutine: Coroutine[Any, Any, Any], *, name: str) -> AsyncIterator[None]:
+    """Run one coroutine in a task of that name while the body runs; its failure ends the body, and is raised."""
+    async with plain_errors(), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(coroutine, name=name)
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]], deadline: Deadline | None = None) -> list[BaseException]:
+    """Cancel tasks and await them, also when cancelled meanwhile; returns the errors of those that failed.
+
+    With a `deadline` those that go on past it are left alone.
+    """
     for task in tasks:
         task.cancel()
     cancelled = None
-    while pending := [task for task in tasks if not task.done()]:
+    while (pending := [task for task in tasks if not task.done()]) and not (deadline and deadline.expired):
         try:
-            await asyncio.wait(pending)
+            await asyncio.wait(pending, timeout=deadline.remaining if deadline else None)
         except asyncio.CancelledError as error:
             cancelled = error
-    failures = [failure for task in tasks if not task.cancelled() and (failure := task.exception())]
+    ended = (task for task in tasks if task.done() and not task.cancelled())
+    failures = [failure for task in ended if (failure := task.exception())]
     if cancelled is not None:
         raise cancelled
     return failures
@@ -110,18 +131,53 @@ async def end_within(seconds: float, task: asyncio.Task[Any]) -> bool:
 
     For code that isn't ours, which may ignore its cancellation. An error that the task ended with is raised.
     """
-    deadline, cancelled = Deadline.after(seconds), None
-    task.cancel()
-    while not (task.done() or deadline.expired):
-        try:
-            await asyncio.wait([task], timeout=deadline.remaining)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    if task.done() and not task.cancelled() and (failure := task.exception()):
+    for failure in await _end([task], Deadline.after(seconds)):
         raise failure
     return task.done()
+
+
+@contextlib.contextmanager
+def on_first_signal(stop: Callable[[], object]) -> Iterator[None]:
+    """Call `stop` at the first SIGTERM or SIGINT; the next one has its default effect again, and ends the process."""
+    loop = asyncio.get_running_loop()
+
+    def restore() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+    def first() -> None:
+        restore()
+        stop()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, first)
+    try:
+        yield
+    finally:
+        restore()
+
+
+class RunsOnce(abc.ABC):
+    """An async context manager whose life is `_live`, once: a second one raises `UsageError` with `_once`."""
+
+    _once: ClassVar[str]
+    _life: contextlib.AbstractAsyncContextManager[None] | None = None
+
+    @abc.abstractmethod
+    def _live(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return what to enter, and to leave at the end."""
+
+    async def __aenter__(self) -> Self:
+        if self._life is not None:
+            raise UsageError(self._once)
+        self._life = self._live()
+        await self._life.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._life.__aexit__(kind, error, trace) if self._life else None
 
 
 def level_for(error: Exception, last: Exception | None) -> int:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Self
 
-from clusterd.aio import plain_errors
-from clusterd.errors import AgentStopped, UsageError
+from clusterd.aio import RunsOnce, needing
+from clusterd.errors import AgentStopped
 from clusterd.etcd.client import Client
 from clusterd.etcd.errors import Unavailable
 from clusterd.etcd.lease import DEFAULT_TTL, check_ttl
-from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions
+from clusterd.etcd.options import DEFAULT_ENDPOINT, EtcdOptions, check_start_timeout
 from clusterd.feed import Changes
 from clusterd.keys import Keyspace
 from clusterd.mirror import Mirror
 from clusterd.topology import EMPTY, Topology
 
 
-class Observer:
+class Observer(RunsOnce):
     """Holds the live topology, and registers nothing: it writes no key, and the fleet doesn't know of it.
 
     Use it as an async context manager. Entering returns once the fleet was listed; in between it fails static as an
@@ -36,6 +34,8 @@ class Observer:
     `Refused` for what it refuses (login, permission).
     """
 
+    _once = "an observer runs once: make a new one"
+
     def __init__(
         self,
         etcd: str | Sequence[str] | EtcdOptions = DEFAULT_ENDPOINT,
@@ -47,23 +47,8 @@ class Observer:
         self._options = EtcdOptions.of(etcd)
         self._keyspace = Keyspace(prefix)
         self._ttl = check_ttl(ttl)
-        if not start_timeout > 0:
-            raise UsageError(f"start_timeout {start_timeout} is out of range: give a number of seconds above 0")
-        self._start_timeout = start_timeout
-        self._life: contextlib.AbstractAsyncContextManager[None] | None = None
+        self._start_timeout = check_start_timeout(start_timeout)
         self._mirror: Mirror | None = None
-
-    async def __aenter__(self) -> Self:
-        if self._life is not None:
-            raise UsageError("an observer runs once: make a new one")
-        self._life = self._live()
-        await self._life.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self._life.__aexit__(kind, error, trace) if self._life else None
 
     @property
     def topology(self) -> Topology:
@@ -104,13 +89,9 @@ async def mirroring(
     Raises on entering `Unavailable` after `start_timeout` seconds, and what waiting won't mend: `Refused`, `TlsFailed`.
     """
     mirror = Mirror(client, keyspace, ttl=ttl)
-    async with plain_errors(), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(mirror.run(), name="clusterd observer")
-        try:
-            await _listed(client, mirror, start_timeout)
-            yield mirror
-        finally:
-            running.cancel()
+    async with needing(mirror.run(), name="clusterd observer"):
+        await _listed(client, mirror, start_timeout)
+        yield mirror
 
 
 async def _listed(client: Client, mirror: Mirror, timeout: float | None) -> None:

@@ -106,6 +106,13 @@ def parse_endpoint(text: str, *, secure: bool = False) -> str:
     return f"{parts.scheme}://{host}:{port}"
 
 
+def check_start_timeout(seconds: float) -> float:
+    """Return the seconds to wait for etcd at the start, or raise `UsageError`."""
+    if not seconds > 0:
+        raise UsageError(f"start_timeout {seconds} is out of range: give a number of seconds above 0")
+    return seconds
+
+
 def _shown(text: str) -> str:
     """Return an endpoint as an error may show it: up to its host and port. What else stands there can be a secret."""
     known = _PLAIN.match(text)

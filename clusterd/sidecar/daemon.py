@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from clusterd.agent import Agent
-from clusterd.aio import beside, plain_errors
+from clusterd.aio import beside, on_first_signal, plain_errors
 from clusterd.errors import UsageError
 from clusterd.node import NodeState, check_address
 from clusterd.sidecar.arrival import become_active_with
@@ -20,8 +18,6 @@ from clusterd.sidecar.settings import Settings
 from clusterd.topology import Change, Update
 
 log = logging.getLogger(__name__)
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 async def serve(settings: Settings) -> None:
@@ -58,7 +54,7 @@ async def serve(settings: Settings) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         living = tasks.create_task(life.run(), name="clusterd daemon")
-        with _on_first_signal(lambda: life.stop() or living.cancel()):
+        with on_first_signal(lambda: life.stop() or living.cancel()):
             await asyncio.wait([living])
     log.info("node %s has left", agent.node.id)
 
@@ -144,24 +140,3 @@ def _differences(update: Update) -> str:
         if name not in ("lease", "mod_revision") and getattr(update.before, name) != getattr(update.after, name)
     ]
     return ", ".join(f"{name} {getattr(update.after, name)}" for name in names) or "registered again"
-
-
-@contextlib.contextmanager
-def _on_first_signal(stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` at the first signal; the next one has its default effect again, and ends the process."""
-    loop = asyncio.get_running_loop()
-
-    def restore() -> None:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
-    def first() -> None:
-        restore()
-        stop()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, first)
-    try:
-        yield
-    finally:
-        restore()

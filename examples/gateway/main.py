@@ -15,6 +15,7 @@ import click
 import uvloop
 
 from clusterd import ClusterdError, UsageError
+from clusterd.aio import on_first_signal
 from examples.gateway.errors import GatewayError
 from examples.gateway.janitor import Retention
 from examples.gateway.ledger import Ledger
@@ -162,26 +163,18 @@ def _tune() -> None:
 async def serve(settings: Settings, log_url: str, fsync: Fsync, drain_timeout: float) -> None:
     """Be a node until a signal comes, then drain. A second signal ends the process at once."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def first() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, first)
-    messages = open_log(log_url, fsync=fsync, remember=settings.retention.ids)
-    async with Gateway(settings, messages) as gateway:
-        log.info(
-            "node %s takes clients at http://%s:%d/ and links at port %d",
-            settings.node,
-            settings.host,
-            gateway.reception.port,
-            gateway.mesh.port,
-        )
-        await stop.wait()
-        await gateway.drain(drain_timeout)
+    with on_first_signal(stop.set):
+        messages = open_log(log_url, fsync=fsync, remember=settings.retention.ids)
+        async with Gateway(settings, messages) as gateway:
+            log.info(
+                "node %s takes clients at http://%s:%d/ and links at port %d",
+                settings.node,
+                settings.host,
+                gateway.reception.port,
+                gateway.mesh.port,
+            )
+            await stop.wait()
+            await gateway.drain(drain_timeout)
 
 
 def read_secret(path: Path) -> bytes:

@@ -7,12 +7,12 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from clusterd import Agent, AgentStopped, Change, Drain, Topology, WaitTimeout
-from clusterd.aio import Deadline, plain_errors, run_together
+from clusterd.aio import Deadline, needing, run_together
 from examples.gateway.courier import Courier
 from examples.gateway.fleet import CLIENTS, LINK, Fleet
 from examples.gateway.gate import Gate
@@ -162,7 +162,7 @@ class Gateway:
                 "gateway janitor": agent.singleton("gateway-janitor", self.janitor.lead),
             }
         )
-        await life.enter_async_context(_with_body(parts, f"gateway {settings.node}"))
+        await life.enter_async_context(needing(parts, name=f"gateway {settings.node}"))
 
     def _make_agent(self) -> Agent:
         settings = self.settings
@@ -270,14 +270,3 @@ class Gateway:
             self.hub.close()
             self.keeper.close()
             await self.messages.close()
-
-
-@contextlib.asynccontextmanager
-async def _with_body(parts: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run the parts while the body runs; what fails in one of them ends the body."""
-    async with plain_errors(), asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(parts, name=name)
-        try:
-            yield
-        finally:
-            task.cancel()

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
 
 from clusterd import Observer, Topology
-from clusterd.aio import beside
+from clusterd.aio import beside, on_first_signal
 from examples.router.proxy import Proxy
 from examples.router.settings import Limits, Settings
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 4096
 
 
@@ -42,7 +40,7 @@ async def serve(observer: Observer, listener: Listener, settings: Settings, prob
     """
     stop = asyncio.Event()
     async with observer, Proxy(lambda: observer.topology, settings) as proxy:
-        with _on_first_signal(stop.set):
+        with on_first_signal(stop.set):
             async with (
                 beside(_follow(observer, proxy), name="router topology"),
                 _probing(probes, observer, proxy, stop),
@@ -134,24 +132,3 @@ def _seen(topology: Topology, proxy: Proxy) -> object:
             for node in topology
         },
     }
-
-
-@contextlib.contextmanager
-def _on_first_signal(stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` at the first signal; the next one has its default effect again, and ends the process."""
-    loop = asyncio.get_running_loop()
-
-    def restore() -> None:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-
-    def first() -> None:
-        restore()
-        stop()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, first)
-    try:
-        yield
-    finally:
-        restore()

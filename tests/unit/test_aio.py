@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterd.aio import Backoff, Crowd, Deadline, Signal, end_within, level_for, plain_errors, run_together
+from clusterd.aio import (
+    Backoff,
+    Crowd,
+    Deadline,
+    RunsOnce,
+    Signal,
+    end_within,
+    level_for,
+    needing,
+    plain_errors,
+    run_together,
+)
+from clusterd.errors import UsageError
 
 
 class Boom(Exception):
@@ -277,3 +289,29 @@ async def ignore_until(free: asyncio.Event) -> None:
     while not free.is_set():
         with contextlib.suppress(asyncio.CancelledError):
             await free.wait()
+
+
+async def test_a_body_ends_with_what_it_needs() -> None:
+    with pytest.raises(Boom, match="gone"):
+        async with needing(boom("gone", after=0.01), name="needed"):
+            await asyncio.sleep(60)
+
+
+async def test_what_a_body_needed_ends_with_it() -> None:
+    async with needing(asyncio.sleep(60), name="needed"):
+        (needed,) = (task for task in asyncio.all_tasks() if task.get_name() == "needed")
+    assert needed.cancelled()
+
+
+async def test_what_runs_once_is_not_entered_again() -> None:
+    class Life(RunsOnce):
+        _once = "it has lived"
+
+        def _live(self) -> contextlib.AbstractAsyncContextManager[None]:
+            return contextlib.nullcontext()
+
+    async with Life() as life:
+        pass
+    with pytest.raises(UsageError, match="it has lived"):
+        async with life:
+            pass
