@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
-import struct
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -17,6 +15,7 @@ from examples.gateway.courier import Courier
 from examples.gateway.errors import BadFrame
 from examples.gateway.framing import Assembly, answer_to_close
 from examples.gateway.hub import Hub
+from examples.gateway.links import let_nothing_linger
 from examples.gateway.peering import Session
 from examples.gateway.protocol import (
     MAILBOX,
@@ -56,7 +55,6 @@ _SILENCE: Final = 50.0
 _SLOW_SECONDS: Final = 15.0
 _ACK_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 2.0
-_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 _CONTROL: Final = frozenset({WSMsgType.CLOSE, WSMsgType.PING, WSMsgType.PONG})
 _NOBODY: Final = Session("", "", 0)
 _NOWHERE: Final = Cursor()
@@ -249,10 +247,9 @@ class Connection(WSListener):
     def hang_up(self) -> None:
         """Close the connection without waiting for anything."""
         if self._transport is not None:
-            sock = self._transport.underlying_transport.get_extra_info("socket")
-            if sock is not None and self.paused:  # what waits would be kept for as long as the kernel tries
+            if self.paused:
                 with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                    let_nothing_linger(self._transport)
             self._transport.disconnect(False)
 
     def _leave_all(self) -> None:

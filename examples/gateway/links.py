@@ -134,7 +134,8 @@ class Link(WSListener):
             log.info("link with %s is closed: %s", self.peer or "somebody", why)
             transport, self._transport = self._transport, None
             self._tick.cancel()
-            _abort(transport)
+            let_nothing_linger(transport)
+            transport.disconnect(False)
 
     def look(self, now: float) -> None:
         """Beat, and hang up on a peer that is silent or doesn't read; to be called every `BEAT` seconds."""
@@ -235,9 +236,8 @@ class Link(WSListener):
             self._transport.send(WSMsgType.BINARY, encode(outbox))
 
 
-def _abort(transport: WSTransport) -> None:
-    """Close at once, and free what waits to be sent."""
+def let_nothing_linger(transport: WSTransport) -> None:
+    """Have the kernel free what waits to be sent when the connection is closed, and not keep trying."""
     sock = transport.underlying_transport.get_extra_info("socket")
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-    transport.disconnect(False)
