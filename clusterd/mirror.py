@@ -219,11 +219,9 @@ class Mirror:
             self._delivered = time.monotonic()
             self._backoff.reset()
             if events[0].kv.mod_revision <= self.synced_revision:
-                # A probe saw past these: nodes that came and went. While they are taken in it can't be said of us.
-                self.synced_revision = 0
-                self._probe_now.set()
+                self._probe_now.set()  # one saw past these, of nodes that came and went: until the next it isn't known
             change = self._view.apply(events, time.monotonic())
-            self.synced_revision = max(self.synced_revision, self.topology.revision)
+            self.synced_revision = self.topology.revision
             self._publish(change)
 
     async def _probe_for_ever(self, watch: Watch) -> None:
