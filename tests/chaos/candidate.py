@@ -16,9 +16,9 @@ from typing import Any
 from clusterd import Deposed, Term
 from clusterd.election import Election
 from clusterd.etcd.client import Client
-from clusterd.etcd.errors import EtcdError
 from clusterd.etcd.options import EtcdOptions
 from clusterd.keys import Keyspace
+from tests.chaos.writing import write
 
 REGISTER = "/chaos/register"
 """The key that every leader writes, fenced."""
@@ -28,17 +28,6 @@ def say(kind: str, **facts: Any) -> None:
     print(json.dumps({"kind": kind, **facts}), flush=True)
 
 
-async def write(term: Term, text: str) -> str:
-    """Write once; return what came of it."""
-    try:
-        await term.put(REGISTER, text.encode())
-    except Deposed:
-        return "refused"
-    except EtcdError:
-        return "unknown"
-    return "landed"
-
-
 async def reign(term: Term, candidate: str, seconds: float) -> None:
     """Lead for that long, and write all the while."""
     until, number = time.monotonic() + seconds, 0
@@ -46,7 +35,7 @@ async def reign(term: Term, candidate: str, seconds: float) -> None:
         number += 1
         text, outcome = f"{term.fence} {candidate} {number}", "unknown"
         try:
-            outcome = await write(term, text)
+            outcome = await write(term, REGISTER, text)
         finally:
             say("write", text=text, fence=term.fence, outcome=outcome)
         await asyncio.sleep(0.02)

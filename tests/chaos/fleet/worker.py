@@ -27,6 +27,7 @@ from clusterd.testing import Recorder
 from clusterd.testing.recording import account
 from tests.chaos.fleet.lag import watch_lag
 from tests.chaos.fleet.names import ELECTIONS, PASSWORD, USER, register, tells_routes
+from tests.chaos.writing import write
 
 _SESSIONS = 20
 
@@ -138,7 +139,7 @@ class Hosting:
             number += 1
             text, outcome = f"{term.fence} {node} {number}", "unknown"
             try:
-                outcome = await _write(term, register(name), text)
+                outcome = await write(term, register(name), text)
             finally:
                 self._recorder.note("write", node, election=name, fence=term.fence, text=text, outcome=outcome)
             await asyncio.sleep(0.1)
@@ -166,16 +167,6 @@ class Gateway:
     async def _evacuate(self, drain: Drain) -> None:
         async for batch in drain.batches(lambda: list(self._sessions)):
             self._sessions.difference_update(batch)
-
-
-async def _write(term: Term, key: str, text: str) -> str:
-    try:
-        await term.put(key, text.encode())
-    except Deposed:
-        return "refused"
-    except EtcdError:
-        return "unknown"
-    return "landed"
 
 
 async def _obey(hosting: Hosting) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -14,13 +13,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from clusterd.child import Child
 from clusterd.etcd.process import free_ports
 from clusterd.testing import AgentProcess, EtcdBinary, EtcdServer, TcpProxy, eventually, newest_etcd
 from examples.gateway.client import GatewayClient
 from examples.gateway.ledger import Ledger
 from examples.gateway.traffic import Crowd, Person
-from tests.conftest import missing
+from tests.redis_process import running_redis
 
 ROOT = Path(__file__).parents[3]
 GATEWAY = (sys.executable, "-m", "examples.gateway", "node")
@@ -178,18 +176,9 @@ async def town(etcd: EtcdServer, tmp_path: Path) -> AsyncIterator[Town]:
 @pytest.fixture
 async def redis_url(tmp_path: Path) -> AsyncIterator[str]:
     """A Redis of its own."""
-    server = shutil.which("redis-server")
-    if server is None:
-        missing("this machine has no redis-server")
-        raise AssertionError("unreachable: missing() raises")
     (port,) = free_ports(1)
-    command = (server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path))
-    process = await Child.spawn(command, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        await eventually(lambda: _listens(port), what="redis-server")
+    async with running_redis(tmp_path, "--port", str(port), "--bind", "127.0.0.1", at=("127.0.0.1", port)):
         yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        await process.kill()
 
 
 @pytest.fixture
@@ -199,13 +188,3 @@ async def redis_town(etcd: EtcdServer, tmp_path: Path, redis_url: str) -> AsyncI
         town = Town(etcd, tmp_path, stack, redis_url)
         yield town
         await town.close()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True

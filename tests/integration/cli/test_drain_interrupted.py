@@ -22,6 +22,16 @@ from clusterd.testing import TcpProxy, eventually
 from tests.integration.cli.yard import Yard, is_state
 
 
+async def interrupt(child: Any, proxy: TcpProxy) -> bytes:
+    """Press Ctrl-C, and let the network carry again; return what the command says on stderr."""
+    child.send_signal(signal.SIGINT)
+    await proxy.heal()
+    async with asyncio.timeout(30):
+        rest: bytes = await child.stderr.read()
+        assert await child.wait() == 130
+    return rest
+
+
 class TestInterrupted:
     """The command is interrupted while it places a cohort too large for one transaction."""
 
@@ -47,11 +57,7 @@ class TestInterrupted:
 
     async def test_by_ctrl_c_takes_back_what_was_asked(self, yard: Yard, placing: Any) -> None:
         child, proxy, agent = placing
-        child.send_signal(signal.SIGINT)
-        await proxy.heal()
-        async with asyncio.timeout(30):
-            rest = await child.stderr.read()
-            assert await child.wait() == 130
+        rest = await interrupt(child, proxy)
         assert b"what was asked so far is taken back" in rest
         assert await yard.wanted() == []
         await eventually(is_state(agent, "active"))
@@ -97,11 +103,7 @@ class TestChangesInterrupted:
 
     async def test_by_ctrl_c_changes_them_back(self, yard: Yard, changing: Any) -> None:
         child, proxy, agent = changing
-        child.send_signal(signal.SIGINT)
-        await proxy.heal()
-        async with asyncio.timeout(30):
-            rest = await child.stderr.read()
-            assert await child.wait() == 130
+        rest = await interrupt(child, proxy)
         assert b"what was changed is changed back. Look: clusterctl drain status --endpoints" in rest
         assert await yard.rates(1.0) == self.NODES
         assert is_state(agent, "draining")()

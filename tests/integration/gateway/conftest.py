@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,8 +21,8 @@ from examples.gateway.log import Limits, MessageLog
 from examples.gateway.log.redis import RedisLog
 from examples.gateway.log.sqlite import SqliteLog
 from examples.gateway.node import Gateway, Settings
-from tests.conftest import missing
 from tests.integration.gateway.peer import Peer
+from tests.redis_process import running_redis
 
 TTL = 2
 LIMITS = Limits(mailbox=10, room=70, page=4)
@@ -39,25 +37,11 @@ async def messages(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         yield log
         await log.close()
         return
-    server = shutil.which("redis-server")
-    if server is None:
-        missing("this machine has no redis-server")
-        raise AssertionError("unreachable: missing() raises")
-    path = tmp_path / "redis.sock"
-    flags = ("--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path))
-    process = await Child.spawn((server, *flags), stdout=asyncio.subprocess.DEVNULL)
-    try:
-        await eventually(lambda: _takes_connections(path), what="redis-server")
+    path = str(tmp_path / "redis.sock")
+    async with running_redis(tmp_path, "--port", "0", "--unixsocket", path, at=path):
         log = RedisLog(f"unix://{path}", limits=LIMITS, timeout=20)
         yield log
         await log.close()
-    finally:
-        await process.kill()
-
-
-def _takes_connections(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 class Yard:

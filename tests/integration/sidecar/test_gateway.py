@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from clusterd.aio import needing
 from clusterd.drain import make_drain
 from clusterd.drain.operator import place_intents, read_intent, withdraw_intent
 from clusterd.etcd.client import Client as EtcdClient
@@ -82,8 +83,7 @@ async def test_sessions_are_none_until_something_is_attached_and_unknown_until_i
 
 async def test_a_drain_has_all_sessions_closed_at_its_pace(daemon: Any) -> None:
     gateway = Gateway(daemon, 60)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(gateway.serve(), name="gateway")
+    async with needing(gateway.serve(), name="gateway"):
         await attached(daemon)
         began = time.monotonic()
         answer = await daemon.control.ask("POST", "/v1/self/drain", json={"rate": 40, "reason": "update"})
@@ -94,26 +94,22 @@ async def test_a_drain_has_all_sessions_closed_at_its_pace(daemon: Any) -> None:
         assert {(eviction["reason"], eviction["forced"]) for eviction in gateway.evictions} == {("update", False)}
         assert (await drain_of(daemon))["moved"] == 60
         assert await daemon.state() == "drained"
-        serving.cancel()
 
 
 async def test_at_the_deadline_all_that_is_left_is_asked_for(daemon: Any) -> None:
     gateway = Gateway(daemon, 500)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(gateway.serve(), name="gateway")
+    async with needing(gateway.serve(), name="gateway"):
         await attached(daemon)
         await daemon.control.ask("POST", "/v1/self/drain", json={"rate": 2, "deadline": 2})
         await eventually(lambda: phase_is(daemon, "drained"), 30)
         assert gateway.evictions[-1]["forced"]
         assert gateway.evictions[-1]["close"] > 400
         assert gateway.evictions[0]["seconds_left"] < 2
-        serving.cancel()
 
 
 async def test_a_drain_can_be_taken_back_and_the_gateway_hears_of_it(daemon: Any) -> None:
     gateway = Gateway(daemon, 500)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(gateway.serve(), name="gateway")
+    async with needing(gateway.serve(), name="gateway"):
         await attached(daemon)
         await daemon.control.ask("POST", "/v1/self/drain", json={"rate": 20})
         await eventually(lambda: len(gateway.evictions) > 3)
@@ -123,7 +119,6 @@ async def test_a_drain_can_be_taken_back_and_the_gateway_hears_of_it(daemon: Any
         await eventually(lambda: state_is(daemon, "active"))
         assert gateway.sessions > 400
         assert (await daemon.control.ask("DELETE", "/v1/self/drain")).status == 200
-        serving.cancel()
 
 
 async def state_is(daemon: Any, state: str) -> bool:
@@ -175,8 +170,8 @@ async def test_an_operator_s_drain_reaches_the_gateway_and_is_the_operator_s_to_
 ) -> None:
     gateway, keys = Gateway(daemon, 400), Keyspace()
     intent = make_drain(by="ann@ops", reason="kernel", now=datetime.now(UTC), rate=50.0, settle=0.3)
-    async with asyncio.TaskGroup() as tasks, EtcdClient(EtcdOptions.of(site.etcd.endpoint)) as etcd:
-        serving = tasks.create_task(gateway.serve(), name="gateway")
+    client = EtcdClient(EtcdOptions.of(site.etcd.endpoint))
+    async with needing(gateway.serve(), name="gateway"), client as etcd:
         await attached(daemon)
         await place_intents(etcd, keys, {"gw-1": intent})
         await eventually(lambda: gateway.evictions)
@@ -186,7 +181,6 @@ async def test_an_operator_s_drain_reaches_the_gateway_and_is_the_operator_s_to_
         await withdraw_intent(etcd, keys, await read_intent(etcd, keys, "gw-1"))
         await eventually(lambda: gateway.overs)
         await eventually(lambda: state_is(daemon, "active"))
-        serving.cancel()
 
 
 async def test_sigterm_has_the_sessions_closed_and_then_ends(site: Any, daemon: Any) -> None:
